@@ -1,0 +1,75 @@
+"""A loop over cases that no single case can stop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from medseg.compute.devices import count_cores
+from medseg.core.manifest import CaseOutcome, outcome_of_error
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+def map_cases(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    name_of: Callable[[Item], str],
+    *,
+    threads: int | None = None,
+    title: str = "",
+) -> tuple[list[Result], list[CaseOutcome]]:
+    """Apply ``function`` to every item in threads; a failing item becomes an outcome and the others go on.
+
+    Args:
+        function: what to do with one item.
+        items: the cases or whatever stands for them.
+        name_of: an item's name, for messages.
+        threads: how many at once; the machine's cores where None.
+        title: what the progress bar says; no bar where empty.
+    Returns:
+        the results in the items' order without the failed ones, and an outcome per failed item.
+    """
+    results: dict[int, Result] = {}
+    failures: dict[int, CaseOutcome] = {}
+    with ThreadPoolExecutor(max_workers=max(1, threads or count_cores())) as pool:
+        running = {pool.submit(function, item): index for index, item in enumerate(items)}
+        try:
+            for future in _track(running, title):
+                index = running[future]
+                try:
+                    results[index] = future.result()
+                except Exception as error:  # one case's fault, whatever it is, never stops the others
+                    failures[index] = outcome_of_error(error, name_of(items[index]))
+                    logger.error("%s", failures[index].line())
+                    logger.debug("details", exc_info=error)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[index] for index in sorted(results)], [failures[index] for index in sorted(failures)]
+
+
+def _track(futures: Iterable[Future[Result]], title: str) -> Iterable[Future[Result]]:
+    pending = set(futures)
+    if not title or not pending:
+        yield from _finished(pending)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=len(pending))
+        for future in _finished(pending):
+            yield future
+            progress.advance(task)
+
+
+def _finished(pending: set[Future[Result]]) -> Iterable[Future[Result]]:
+    while pending:
+        done, pending = wait(pending, return_when=FIRST_COMPLETED)
+        yield from done

@@ -1,0 +1,1 @@
+"""Records and rules that every stage shares; needs numpy, never torch."""

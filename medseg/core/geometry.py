@@ -1,0 +1,93 @@
+"""Where the voxels of a grid lie, in millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import GeometryError
+
+# Headers keep float32 orientations; a tenth of a per mille of a voxel is far above their rounding and far below any
+# shift that matters.
+SAME_GRID_TOLERANCE_VOXELS = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A grid of voxels in the patient's world space.
+
+    Args:
+        shape: voxels along i, j, k (1 along k for a 2D picture).
+        affine: 4x4, from index (i, j, k) to millimetres in RAS+.
+    Raises:
+        GeometryError: the affine is not finite or not invertible.
+    """
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.all(np.isfinite(affine)):
+            raise GeometryError("the affine is not a finite 4x4 matrix", code="bad_affine")
+        if abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise GeometryError("the affine has no volume (it is singular)", code="bad_affine")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+
+    @classmethod
+    def from_spacing(cls, shape: Sequence[int], spacing_mm: Sequence[float]) -> Geometry:
+        """A grid along the world's axes that begins at the origin."""
+        i, j, k = shape
+        return cls((i, j, k), np.diag([*map(float, spacing_mm), 1.0]))
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of neighbouring voxels along i, j, k, millimetres."""
+        x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
+        return float(x), float(y), float(z)
+
+    @property
+    def voxel_volume_mm3(self) -> float:
+        """Volume of one voxel, cubic millimetres (exact for sheared grids too)."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel, millilitres."""
+        return self.voxel_volume_mm3 / 1000.0
+
+    def to_world(self, index: Any) -> NDArray[np.float64]:
+        """Index coordinates (..., 3) as millimetres in RAS+ (..., 3)."""
+        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def to_index(self, world_mm: Any) -> NDArray[np.float64]:
+        """World millimetres (..., 3) as index coordinates (..., 3), fractions kept."""
+        inverse = np.linalg.inv(self.affine)
+        return np.asarray(np.asarray(world_mm, dtype=np.float64) @ inverse[:3, :3].T + inverse[:3, 3])
+
+    def crop(self, start: Sequence[int], stop: Sequence[int]) -> Geometry:
+        """The grid of the voxels ``start <= index < stop``; it may reach beyond this one."""
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_world(np.asarray(start))
+        i, j, k = (int(b) - int(a) for a, b in zip(start, stop, strict=True))
+        return Geometry((i, j, k), affine)
+
+    def same_grid(self, other: Geometry, tolerance_voxels: float = SAME_GRID_TOLERANCE_VOXELS) -> bool:
+        """Whether every voxel of both grids lies at the same place within the tolerance."""
+        return self.shape == other.shape and self.largest_shift_voxels(other) <= tolerance_voxels
+
+    def largest_shift_voxels(self, other: Geometry) -> float:
+        """How far apart the two grids' corner voxels lie at most, in voxels of this grid."""
+        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape], indexing="ij")).reshape(3, -1).T
+        return float(np.abs(self.to_index(other.to_world(corners)) - corners).max())
+
+    def describe(self) -> str:
+        """Shape and spacing for messages: ``512x512x90 at 0.7x0.7x5 mm``."""
+        spacing = "x".join(f"{value:.4g}" for value in self.spacing_mm)
+        return f"{'x'.join(map(str, self.shape))} at {spacing} mm"

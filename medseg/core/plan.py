@@ -1,0 +1,132 @@
+"""The plan: every decision about preprocessing, networks and training, each with its reason."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from medseg.core.errors import PlanError
+from medseg.core.labels import LabelScheme
+from medseg.core.records import Record
+
+FORMAT = "medseg-plan-1"
+
+
+class NormalisationPlan(Record):
+    """How one channel's intensities are made comparable.
+
+    Args:
+        scheme: ``ct`` (clip to low..high, subtract mean, divide by sd of the whole data set's foreground),
+            ``zscore`` (each scan by its own mean and sd), ``rescale_to_01``, ``rgb_to_01``, ``none``.
+        mean, sd, low, high: the numbers for ``ct``, in the file's unit (HU); 0, 1, 0, 0 elsewhere.
+        inside_mask: for ``zscore``: statistics from voxels that are not zero, the rest set to 0.
+    """
+
+    scheme: Literal["ct", "zscore", "rescale_to_01", "rgb_to_01", "none"]
+    mean: float = 0.0
+    sd: float = 1.0
+    low: float = 0.0
+    high: float = 0.0
+    inside_mask: bool = False
+
+
+class NetworkPlan(Record):
+    """A U-Net's shape, stage by stage from the finest to the coarsest.
+
+    Args:
+        name: an entry of the table of networks.
+        features: channels per stage.
+        strides: per stage, per axis of the patch; the first is all ones.
+        kernels: per stage, per axis of the patch.
+        convolutions: convolutions (plain) or blocks (residual) per encoder stage.
+        decoder_convolutions: convolutions per decoder stage, from the finest to the coarsest.
+    """
+
+    name: str = "plain_unet"
+    features: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    kernels: tuple[tuple[int, ...], ...]
+    convolutions: tuple[int, ...]
+    decoder_convolutions: tuple[int, ...]
+
+
+class TrainingPlan(Record):
+    """How the network is trained.
+
+    Args:
+        optimiser: ``sgd`` (Nesterov, momentum 0.99) or ``adamw``.
+        learning_rate: at the start; it decays polynomially with exponent 0.9.
+        epochs: how many, where neither a budget nor ``--epochs`` says otherwise.
+        iterations_per_epoch: optimiser steps between two validations.
+        foreground_share: share of patches that are placed on a labelled voxel.
+        ema_decay: of the averaged weights that are validated and kept; 0 for none.
+        precision: ``auto`` (bf16 or fp16 where the hardware has it), ``float32``, ``bf16``, ``fp16``.
+        loss: an entry of the table of losses, or ``auto`` by the label scheme.
+        seed: the seed of everything random.
+    """
+
+    optimiser: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: float = 1e-2
+    weight_decay: float = 3e-5
+    epochs: int = 1000
+    iterations_per_epoch: int = 250
+    foreground_share: float = 0.33
+    ema_decay: float = 0.0
+    precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
+    loss: str = "auto"
+    seed: int = 0
+
+
+class Configuration(Record):
+    """One way to look at the data: a spacing, a patch, a network. Axes are in the plan's order.
+
+    Args:
+        dimensions: 2 or 3; a 2D configuration sees slices across the first axis.
+        spacing_mm: the voxels' spacing; None along an axis that keeps the scan's own spacing.
+        median_shape: the median scan's voxels at that spacing.
+        patch_size: voxels that the network sees at once; 1 along the first axis in 2D.
+        batch_size: patches per step.
+        batch_dice: whether the Dice loss is taken over the whole batch together.
+        normalisation: per channel.
+        memory_gb: predicted peak of training.
+    """
+
+    name: str
+    dimensions: Literal[2, 3]
+    spacing_mm: tuple[float | None, float, float]
+    median_shape: tuple[int, int, int]
+    patch_size: tuple[int, int, int]
+    batch_size: int
+    batch_dice: bool
+    normalisation: tuple[NormalisationPlan, ...]
+    network: NetworkPlan
+    training: TrainingPlan
+    memory_gb: float
+
+
+class Plan(Record):
+    """A data set's plan.
+
+    Args:
+        preset: whose rules it follows: ``nnunet``, ``cpu``.
+        target: what it was made for, in words: ``GPU with 8 GB``.
+        axis_order: the file axes (0 = i, 1 = j, 2 = k) in the network's order, the coarsest first.
+        configurations: by name.
+        reasons: why, for each choice: ``3d_fullres.patch_size`` to one sentence.
+    """
+
+    format: str = FORMAT
+    dataset: str
+    preset: str
+    target: str
+    channels: tuple[str, ...]
+    labels: LabelScheme
+    axis_order: tuple[int, int, int]
+    configurations: dict[str, Configuration]
+    reasons: dict[str, str]
+
+    def configuration(self, name: str) -> Configuration:
+        """The configuration called ``name``; raises PlanError listing those there are."""
+        if name not in self.configurations:
+            known = ", ".join(self.configurations)
+            raise PlanError(f"the plan has no configuration {name!r}", remedy=f"It has: {known}")
+        return self.configurations[name]

@@ -1,0 +1,80 @@
+"""Records as JSON on disk: strict on reading, every fault listed with its path."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import pydantic
+
+from medseg.core import atomic
+from medseg.core.errors import FormatError
+
+
+class Record(pydantic.BaseModel):
+    """A frozen record that refuses unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def to_json(self) -> str:
+        """The record as indented JSON with a newline at the end."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+    def write(self, path: str | Path) -> None:
+        """Write the record to ``path`` as JSON, whole or not at all."""
+        atomic.write_text(path, self.to_json())
+
+    @classmethod
+    def parse(cls, content: Any, *, file: str | Path | None = None) -> Self:
+        """The record that ``content`` (parsed JSON) describes.
+
+        Args:
+            content: dictionaries, lists, strings and numbers, as ``json.loads`` gives them.
+            file: where it was read, for the message.
+        Returns:
+            the record.
+        Raises:
+            FormatError: unknown keys, missing keys or wrong values; all of them are listed with their paths.
+        """
+        try:
+            return cls.model_validate(content)
+        except pydantic.ValidationError as error:
+            raise FormatError(
+                _list_faults(error), code="bad_record", file=file, remedy="Mend these keys or write the file anew"
+            ) from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The record in the JSON file ``path``; raises FormatError listing every fault."""
+        return cls.parse(read_json(path), file=path)
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: a UTF-8 file.
+    Returns:
+        dictionaries, lists, strings, numbers.
+    Raises:
+        FormatError: the file is missing, not UTF-8 or not JSON; the message gives the line.
+    """
+    try:
+        return json.loads(Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise FormatError("the file does not exist", code="missing_file", file=path) from None
+    except UnicodeDecodeError:
+        raise FormatError("the file is not UTF-8 text", code="not_json", file=path) from None
+    except json.JSONDecodeError as error:
+        raise FormatError(f"not JSON: {error.msg} in line {error.lineno}", code="not_json", file=path) from None
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write ``content`` as indented JSON without NaN, whole or not at all."""
+    atomic.write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _list_faults(error: pydantic.ValidationError) -> str:
+    faults = (f"{'.'.join(str(part) for part in fault['loc']) or 'top'}: {fault['msg']}" for fault in error.errors())
+    return "; ".join(faults)
