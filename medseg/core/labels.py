@@ -116,7 +116,7 @@ class LabelScheme(Record):
 
     def class_table(self) -> NDArray[np.uint8]:
         """Softmax only: the class index of each value, IGNORED for the ignore label."""
-        table = self.channel_table().argmax(axis=0).astype(np.uint8)
+        table: NDArray[np.uint8] = self.channel_table().argmax(axis=0).astype(np.uint8)
         if self.ignore is not None:
             table[self.ignore] = IGNORED
         return table
@@ -145,7 +145,7 @@ class LabelScheme(Record):
 
 
 def _as_values(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    values = [value] if not isinstance(value, Sequence) or isinstance(value, str) else list(value)
+    values: list[Any] = list(value) if isinstance(value, list | tuple) else [value]
     try:
         whole = tuple(int(v) for v in values)
     except (TypeError, ValueError):

@@ -61,6 +61,7 @@ class TrainingPlan(Record):
         ema_decay: of the averaged weights that are validated and kept; 0 for none.
         precision: ``auto`` (bf16 or fp16 where the hardware has it), ``float32``, ``bf16``, ``fp16``.
         loss: an entry of the table of losses, or ``auto`` by the label scheme.
+        mirror_axes: the patch's axes that training flips and prediction averages over; none where left and right differ.
         seed: the seed of everything random.
     """
 
@@ -73,6 +74,7 @@ class TrainingPlan(Record):
     ema_decay: float = 0.0
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     loss: str = "auto"
+    mirror_axes: tuple[int, ...] = (0, 1, 2)
     seed: int = 0
 
 
