@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 LEAKY_SLOPE = 0.01
 NORM_EPSILON = 1e-5
 
-CONVOLUTIONS: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
-TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-NORMS: dict[int, type[nn.InstanceNorm2d | nn.InstanceNorm3d]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+
+AVERAGES: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class ConvBlock(nn.Module):
@@ -23,15 +25,23 @@ class ConvBlock(nn.Module):
         inputs, outputs: channels.
         kernel, stride: per spatial axis; their length is the number of dimensions.
         activate: without it the block ends with the normalisation (the end of a residual branch).
+        bias: whether the convolution has one.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], *, activate: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        *,
+        activate: bool = True,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         dimensions = len(kernel)
         padding = tuple((size - 1) // 2 for size in kernel)
-        self.conv = CONVOLUTIONS[dimensions](inputs, outputs, tuple(kernel), tuple(stride), padding)
+        self.conv = CONVOLUTIONS[dimensions](inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)
         self.norm = NORMS[dimensions](outputs, eps=NORM_EPSILON, affine=True)
         self.activate = activate
 
@@ -54,9 +64,9 @@ class ResidualBlock(nn.Module):
         self.first = ConvBlock(inputs, outputs, kernel, stride)
         self.second = ConvBlock(outputs, outputs, kernel, ones, activate=False)
         self.pool = _average_pool(stride) if any(step != 1 for step in stride) else nn.Identity()
-        self.project = ConvBlock(inputs, outputs, ones, ones, activate=False) if inputs != outputs else nn.Identity()
-        if isinstance(self.project, ConvBlock):
-            self.project.conv.bias = None
+        self.project = (
+            ConvBlock(inputs, outputs, ones, ones, activate=False, bias=False) if inputs != outputs else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channel, ...) to features."""
@@ -65,8 +75,7 @@ class ResidualBlock(nn.Module):
 
 
 def _average_pool(stride: Sequence[int]) -> nn.Module:
-    size = tuple(stride)
-    return nn.AvgPool3d(size, size) if len(size) == 3 else nn.AvgPool2d(size, size)
+    return AVERAGES[len(stride)](tuple(stride), tuple(stride))
 
 
 def initialise(module: nn.Module) -> None:
