@@ -1,0 +1,120 @@
+"""How much memory a U-Net needs to train, in closed form; no network is built."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from medseg.core.plan import NetworkPlan, TrainingPlan
+
+# nnU-Net measures a network by its feature map elements for one patch (pytorch `PlainConvUNet`,
+# compute_conv_feature_map_size) and holds them against these numbers, which stand for 8 GB with a batch of 12 (2D) or
+# 2 (3D). Source: nnU-Net 2.8.1, ExperimentPlanner; kept so that plans come out the same.
+REFERENCE_ELEMENTS = {2: 85_000_000, 3: 560_000_000}
+REFERENCE_BATCH = {2: 12, 3: 2}
+REFERENCE_GB = 8.0
+
+# Our own estimate, from what PyTorch keeps for the backward pass of convolution, instance norm, leaky ReLU in place:
+# the input of the convolution (its predecessor's output) and the input of the norm.
+KEPT_TENSORS_PER_CONVOLUTION = 2
+# Per voxel and output channel at each resolution: logits in the network's type, then probabilities, target and
+# gradient of the loss in float32.
+LOSS_FLOATS_PER_LOGIT = 3
+# The image in float32, and as much again twice while augmentation resamples it.
+IMAGE_FLOATS_PER_VOXEL = 3
+# float32 weights, gradients and the optimiser's momenta (one for SGD, two for AdamW); averaged weights are one more.
+WEIGHT_COPIES = {"sgd": 3, "adamw": 4}
+# The CUDA context with its libraries' handles and workspaces; on a CPU the interpreter with torch loaded.
+FIXED_GB = 0.6
+BYTES_PER_GB = 1e9
+
+
+def count_feature_elements(network: NetworkPlan, patch: Sequence[int], output_channels: int) -> int:
+    """Elements of the feature maps that a U-Net computes for one patch, as nnU-Net counts them.
+
+    Args:
+        network: the U-Net.
+        patch: voxels per axis; 2 axes for a 2D network.
+        output_channels: labels with the background.
+    Returns:
+        the outputs of all convolutions, of the transposed ones and of the last layer, in elements.
+    Source: nnU-Net 2.8.1 with dynamic_network_architectures, `compute_conv_feature_map_size`.
+    """
+    voxels = stage_voxels(network, patch)
+    encoder = sum(n * f * v for n, f, v in zip(network.convolutions, network.features, voxels, strict=True))
+    decoder = sum(
+        (n + 1) * f * v
+        for n, f, v in zip(network.decoder_convolutions, network.features[:-1], voxels[:-1], strict=True)
+    )
+    return encoder + decoder + output_channels * voxels[0]
+
+
+def stage_voxels(network: NetworkPlan, patch: Sequence[int]) -> list[int]:
+    """Voxels of the feature maps at each stage, from the finest to the coarsest."""
+    voxels, size = [], list(patch)
+    for strides in network.strides:
+        size = [length // stride for length, stride in zip(size, strides, strict=True)]
+        voxels.append(math.prod(size))
+    return voxels
+
+
+def fits_memory(elements: int, dimensions: int, memory_gb: float) -> bool:
+    """Whether nnU-Net's smallest batch, two patches, of ``elements`` feature map elements each fits ``memory_gb``."""
+    return elements / REFERENCE_BATCH[dimensions] * 2 <= REFERENCE_ELEMENTS[dimensions] * (memory_gb / REFERENCE_GB)
+
+
+def count_weights(network: NetworkPlan, input_channels: int, output_channels: int) -> int:
+    """Weights and biases of the convolutions, and the two numbers per channel of each instance norm."""
+    features, total, incoming = network.features, 0, input_channels
+    for stage, convolutions in enumerate(network.convolutions):
+        taps = math.prod(network.kernels[stage])
+        for _ in range(convolutions):
+            total += features[stage] * (incoming * taps + 3)
+            incoming = features[stage]
+    for stage, convolutions in enumerate(network.decoder_convolutions):
+        taps, here = math.prod(network.kernels[stage]), features[stage]
+        total += here * (features[stage + 1] * math.prod(network.strides[stage + 1]) + 1)  # transposed convolution
+        total += here * (2 * here * taps + 3) + (convolutions - 1) * here * (here * taps + 3)
+        total += output_channels * (here + 1)  # a head per resolution, for deep supervision
+    return total
+
+
+def estimate_memory_gb(
+    network: NetworkPlan,
+    patch: Sequence[int],
+    batch_size: int,
+    input_channels: int,
+    output_channels: int,
+    training: TrainingPlan,
+    *,
+    bytes_per_element: int,
+) -> float:
+    """The peak memory of one training step in GB (10^9 bytes): features, losses, image, weights and a fixed part.
+
+    Args:
+        network: the U-Net.
+        patch: voxels per axis of the network.
+        batch_size: patches per step.
+        input_channels: of the image.
+        output_channels: of the logits.
+        training: its optimiser and averaging decide how often the weights are kept.
+        bytes_per_element: of a feature map: 2 in bf16 or fp16, 4 in float32.
+    Returns:
+        gigabytes.
+    """
+    voxels = stage_voxels(network, patch)
+    elements = 0
+    for stage, (features, size) in enumerate(zip(network.features, voxels, strict=True)):
+        elements += KEPT_TENSORS_PER_CONVOLUTION * network.convolutions[stage] * features * size
+        if stage < len(network.decoder_convolutions):
+            # The first convolution keeps its input of twice the channels: skip and upsampled map joined.
+            kept = KEPT_TENSORS_PER_CONVOLUTION * network.decoder_convolutions[stage] + 1
+            elements += kept * features * size
+    # While going back, the gradients of the two largest maps exist beside what is kept.
+    elements += 2 * 2 * network.features[0] * voxels[0]
+    logits = output_channels * sum(voxels[: max(1, len(network.decoder_convolutions))])
+    per_patch = elements * bytes_per_element + 4 * LOSS_FLOATS_PER_LOGIT * logits
+    per_patch += 4 * IMAGE_FLOATS_PER_VOXEL * input_channels * voxels[0]
+    copies = WEIGHT_COPIES[training.optimiser] + (training.ema_decay > 0)
+    weights = 4 * copies * count_weights(network, input_channels, output_channels)
+    return round(FIXED_GB + (batch_size * per_patch + weights) / BYTES_PER_GB, 2)
