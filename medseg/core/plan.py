@@ -61,7 +61,7 @@ class TrainingPlan(Record):
         ema_decay: of the averaged weights that are validated and kept; 0 for none.
         precision: ``auto`` (bf16 or fp16 where the hardware has it), ``float32``, ``bf16``, ``fp16``.
         loss: an entry of the table of losses, or ``auto`` by the label scheme.
-        mirror_axes: the patch's axes that training flips and prediction averages over; none where left and right differ.
+        mirror_axes: the patch's axes that are flipped; none where left and right labels differ.
         seed: the seed of everything random.
     """
 

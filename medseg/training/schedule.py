@@ -1,0 +1,53 @@
+"""How long training lasts and how the learning rate goes down."""
+
+from __future__ import annotations
+
+import re
+
+from medseg.core.errors import PlanError
+
+POLYNOMIAL_EXPONENT = 0.9  # nnU-Net's
+# AdamW's averages mean little in its first steps; a short ramp keeps them from throwing the network off.
+WARM_UP_STEPS = 20
+SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Seconds in a duration such as ``90s``, ``15m``, ``2h`` or ``1h30m``.
+
+    Args:
+        text: numbers with units, from the largest to the smallest.
+    Returns:
+        seconds, above 0.
+    Raises:
+        PlanError: the text is not a duration.
+    """
+    parts = re.findall(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise PlanError(f"{text!r} is not a duration", remedy="Write it as 90s, 15m, 2h or 1h30m")
+    seconds = sum(float(number) * SECONDS[unit] for number, unit in parts)
+    if seconds <= 0:
+        raise PlanError(f"{text!r} is no time at all", remedy="Write it as 90s, 15m, 2h or 1h30m")
+    return seconds
+
+
+def learning_rate(step: int, total: int | None, start: float, *, warm_up: bool) -> float:
+    """The learning rate of a step.
+
+    Args:
+        step: counted from 0.
+        total: all steps; None while the time of a step is still being measured.
+        start: the rate to decay from.
+        warm_up: whether the first steps rise to it.
+    Returns:
+        ``start (1 - step / total) ** 0.9``, times the ramp.
+    """
+    decay = 1.0 if total is None else (1 - min(step, total) / total) ** POLYNOMIAL_EXPONENT
+    ramp = min(1.0, (step + 1) / WARM_UP_STEPS) if warm_up else 1.0
+    return start * decay * ramp
+
+
+def fit_steps(seconds: float, seconds_per_step: float, iterations_per_epoch: int) -> int:
+    """How many steps fit into a time, whole epochs where at least one fits, never fewer than one step."""
+    steps = int(seconds / seconds_per_step)
+    return max(1, steps - steps % iterations_per_epoch if steps >= iterations_per_epoch else steps)
