@@ -58,8 +58,8 @@ def _choose(channel: str, statistics: IntensityStatistics, cropped_share: float)
             high=statistics.percentile_99_5,
         )
         return plan, (
-            f"{channel}: Hounsfield units are the same in every scan, so all are clipped to {plan.low:g} to "
-            f"{plan.high:g} (0.5 and 99.5 % of the foreground) and scaled by its mean {plan.mean:.4g}, sd {plan.sd:.4g}."
+            f"{channel}: Hounsfield units are the same in every scan, so all are clipped to {plan.low:g} "
+            f"to {plan.high:g} (0.5 and 99.5 % of the foreground) and scaled by mean {plan.mean:.4g}, sd {plan.sd:.4g}."
         )
     if scheme != "zscore":
         return NormalisationPlan(scheme=scheme), f"{channel}: the channel's name asks for {scheme}."
