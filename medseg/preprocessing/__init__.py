@@ -1,0 +1,31 @@
+"""From scans to what the network sees, on disk and back again."""
+
+from medseg.preprocessing.normalise import Scaling, apply_scalings
+from medseg.preprocessing.prepare import Prepared, PreparedGrid, prepare_case
+from medseg.preprocessing.restore import restore_probabilities, restore_segmentation
+from medseg.preprocessing.store import (
+    PreparedCase,
+    find_locations,
+    is_current,
+    open_prepared,
+    read_index,
+    write_index,
+    write_prepared,
+)
+
+__all__ = [
+    "Prepared",
+    "PreparedCase",
+    "PreparedGrid",
+    "Scaling",
+    "apply_scalings",
+    "find_locations",
+    "is_current",
+    "open_prepared",
+    "prepare_case",
+    "read_index",
+    "restore_probabilities",
+    "restore_segmentation",
+    "write_index",
+    "write_prepared",
+]
