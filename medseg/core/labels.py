@@ -52,12 +52,13 @@ class LabelScheme(Record):
         Returns:
             the scheme; a ``background`` of 0 is left out, ``ignore`` becomes the ignore label.
         Raises:
-            DatasetError: a value is negative, not whole, or stands for two classes, or there is no label at all.
+            DatasetError: a value is negative, not whole, stands for two classes or for a class and the ignore
+                label, or there is no label at all.
         """
         named = {str(name): _as_values(str(name), value) for name, value in labels.items()}
         ignore = next((named.pop(name)[0] for name in list(named) if name.lower() == "ignore"), None)
         named = {name: values for name, values in named.items() if values != (0,)}
-        _refuse_impossible(named)
+        _refuse_impossible(named, ignore)
         regions = any(len(values) > 1 for values in named.values())
         order = tuple(paint_order or [values[0] for values in named.values()]) if regions else ()
         if regions and len(order) != len(named):
@@ -157,12 +158,14 @@ def _as_values(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     return whole
 
 
-def _refuse_impossible(named: dict[str, tuple[int, ...]]) -> None:
+def _refuse_impossible(named: dict[str, tuple[int, ...]], ignore: int | None) -> None:
     if not named:
         raise DatasetError(
             "there is no label besides the background", code="no_labels", remedy="Give --labels name=value"
         )
     owner: dict[int, str] = {}
     for name, values in named.items():
+        if ignore in values:
+            raise DatasetError(f"{name!r} and the ignore label both have the value {ignore}", code="bad_labels")
         if len(values) == 1 and owner.setdefault(values[0], name) != name:
             raise DatasetError(f"{owner[values[0]]!r} and {name!r} both have the value {values[0]}", code="bad_labels")

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from medseg.core import atomic
 from medseg.core.errors import FormatError
@@ -68,6 +68,9 @@ class Measurement:
 
 Row = TypeVar("Row", Score, Measurement)
 
+# What a spreadsheet would run as a formula; an apostrophe before it says "text" and is taken off on reading.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "'")
+
 
 def format_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV text: unknown values empty, infinite ones ``inf``, no cell that a spreadsheet would run as a formula."""
@@ -106,8 +109,8 @@ def read_rows(path: str | Path, kind: type[Row]) -> list[Row]:
         if reader.fieldnames != names:
             raise FormatError(f"columns {reader.fieldnames}, expected {names}", code="bad_table", file=path)
         try:
-            return [kind(**{name: _parse(name, row[name]) for name in names}) for row in reader]
-        except (TypeError, ValueError) as error:
+            return [kind(**{name: _parse(name, cell) for name, cell in row.items()}) for row in reader]
+        except (TypeError, ValueError, csv.Error) as error:
             raise FormatError(f"line {reader.line_num}: {error}", code="bad_table", file=path) from None
 
 
@@ -115,19 +118,24 @@ def _cell(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "inf" if value == math.inf else repr(value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return value
+        return repr(float(value))  # numpy's own numbers would write their type's name too
+    if not isinstance(value, str):
+        return value
+    text = value.replace("\r", " ")  # Python's writer leaves it unquoted, and its reader then ends the row there
+    return "'" + text if text[:1] in _FORMULA_STARTS else text
 
 
 def _json_value(value: Any) -> Any:
     return "inf" if isinstance(value, float) and value == math.inf else value
 
 
-def _parse(name: str, text: str) -> Any:
+def _parse(name: str | None, text: str | list[str] | None) -> Any:
+    if name is None or not isinstance(text, str):
+        raise ValueError("too many or too few cells")
     if name in ("value", "low", "high"):
         return float(text) if text else None
     if name in ("day", "fold"):
         return int(text) if text else None
-    return int(text) if name == "instance" else text
+    if name == "status" and text not in get_args(Status):
+        raise ValueError(f"unknown status {text!r}")
+    return int(text) if name == "instance" else text.removeprefix("'")

@@ -62,10 +62,10 @@ def _imports(node: ast.AST, at_import: bool) -> Iterator[Import]:
     elif isinstance(node, ast.ImportFrom):
         yield Import(node.module or "", node.lineno, at_import)
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        for child in node.body:
-            yield from _imports(child, at_import=False)
-        for child in node.orelse:
-            yield from _imports(child, at_import)
+        for statement in node.body:
+            yield from _imports(statement, at_import=False)
+        for statement in node.orelse:
+            yield from _imports(statement, at_import)
         return
     inside = at_import and not isinstance(node, Function | ast.Lambda)
     for child in ast.iter_child_nodes(node):
@@ -75,11 +75,7 @@ def _imports(node: ast.AST, at_import: bool) -> Iterator[Import]:
 def exported_names(init: Path) -> list[str]:
     """The names in a package's ``__all__``, in order; empty where it has none."""
     for node in tree_of(init).body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets):
-            assert node.value is not None
+        if isinstance(node, ast.Assign) and "__all__" in [ast.unparse(target) for target in node.targets]:
             return list(ast.literal_eval(node.value))
     return []
 

@@ -28,7 +28,7 @@ ADDRESSES = re.compile(
 
 def pins() -> dict[str, Version]:
     lines = (ROOT / "scripts" / "constraints.txt").read_text("utf-8").splitlines()
-    found = {}
+    found: dict[str, Version] = {}
     for line in lines:
         if line and not line.startswith("#"):
             name, _, version = line.partition("==")
