@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medseg.evaluation import surface
 from medseg.shapes.surface_table import CORNERS, tabulate_areas
 from medseg.shapes.surfaces import measure_surface_distances
 
@@ -40,6 +41,20 @@ def assert_equal_to_peer(a, b, spacing):
         np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(ours[1].sum(), theirs[1].sum(), rtol=1e-9)
         np.testing.assert_allclose(np.sort(ours[1]), np.sort(theirs[1]), rtol=1e-9)
+    if found.a_areas.size and found.b_areas.size:
+        assert_metrics_equal_to_peer(found, expected)
+
+
+def assert_metrics_equal_to_peer(found, expected):
+    means = peer.compute_average_surface_distance(expected)
+    assert surface.measure_hd(found) == pytest.approx(peer.compute_robust_hausdorff(expected, 100))
+    assert surface.measure_hd95(found) == pytest.approx(peer.compute_robust_hausdorff(expected, 95))
+    assert surface.measure_masd(found) == pytest.approx(sum(means) / 2)
+    areas = expected["surfel_areas_gt"].sum(), expected["surfel_areas_pred"].sum()
+    assert surface.measure_assd(found) == pytest.approx((means[0] * areas[0] + means[1] * areas[1]) / sum(areas))
+    for tolerance in (0.5, 1.0, 3.0):
+        surface_dice = peer.compute_surface_dice_at_tolerance(expected, tolerance)
+        assert surface.measure_nsd(found, tolerance) == pytest.approx(surface_dice)
 
 
 @pytest.mark.parametrize("spacing", [(1, 1, 1), (0.7, 0.7, 5.0), (1.0, 2.0, 3.3)])

@@ -1,0 +1,108 @@
+"""The scores of many cases in few numbers."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.results import Score
+
+RESAMPLES = 2000
+SEED = 12345
+
+TREATMENT = (
+    "Rows without a value (both masks empty, or not defined) are left out. Infinite distances (one mask empty) count "
+    "in mean, median and quartiles; finite_mean and its 95 % interval leave them out. The interval comes from "
+    f"resampling patients {RESAMPLES} times. Only whole labels count, not their single lesions."
+)
+
+
+def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
+    """The spread of each metric of each label over the cases.
+
+    Args:
+        scores: the rows of all cases; rows of single lesions are passed over.
+    Returns:
+        for JSON (infinite values as the text ``inf``, unknown ones None): ``cases``, ``patients``,
+        ``mean_foreground_dice`` (the labels' mean Dice, averaged), ``treatment`` (what was counted, in words) and
+        ``labels``: by label and metric ``definition unit n mean median q25 q75 finite_n finite_mean low high
+        statuses``, where low and high bound the 95 % interval of finite_mean, None below two patients.
+    """
+    groups: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
+    for score in scores:
+        if score.instance == 0:
+            groups[score.label][score.metric].append(score)
+    labels = {
+        label: {metric: _summarise_rows(rows) for metric, rows in metrics.items()} for label, metrics in groups.items()
+    }
+    dice = [metrics["dice"]["mean"] for metrics in labels.values() if "dice" in metrics]
+    known = [value for value in dice if value is not None]
+    return {
+        "cases": len({score.case for score in scores}),
+        "patients": len({score.patient for score in scores}),
+        "mean_foreground_dice": sum(known) / len(known) if known else None,
+        "treatment": TREATMENT,
+        "labels": labels,
+    }
+
+
+def _summarise_rows(rows: Sequence[Score]) -> dict[str, Any]:
+    known = [(row.patient, row.value) for row in rows if row.value is not None]
+    finite = [(patient, value) for patient, value in known if math.isfinite(value)]
+    values = np.array([value for _, value in known])
+    low, high = _bound_mean(finite)
+    return {
+        "definition": ", ".join(sorted({row.definition for row in rows})),
+        "unit": rows[0].unit,
+        "n": len(known),
+        "mean": _for_json(math.fsum(values) / len(known)) if known else None,
+        "median": _find_quantile(values, 0.5),
+        "q25": _find_quantile(values, 0.25),
+        "q75": _find_quantile(values, 0.75),
+        "finite_n": len(finite),
+        "finite_mean": math.fsum(value for _, value in finite) / len(finite) if finite else None,
+        "low": low,
+        "high": high,
+        "statuses": dict(sorted(Counter(row.status for row in rows).items())),
+    }
+
+
+def _find_quantile(values: NDArray[np.float64], part: float) -> float | str | None:
+    if not values.size:
+        return None
+    # Written out, because between two infinite values numpy's interpolation gives not-a-number.
+    ordered = np.sort(values)
+    place = part * (values.size - 1)
+    below, above = float(ordered[math.floor(place)]), float(ordered[math.ceil(place)])
+    return _for_json(below if below == above else below + (above - below) * (place - math.floor(place)))
+
+
+def _bound_mean(values: Sequence[tuple[str, float]]) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean over cases, from drawing patients with all their cases."""
+    totals: dict[str, list[float]] = defaultdict(list)
+    for patient, value in values:
+        totals[patient].append(value)
+    if len(totals) < 2:
+        return None, None
+    # Sorted, so that the order of the rows does not change the interval.
+    sums = np.array([math.fsum(totals[patient]) for patient in sorted(totals)])
+    counts = np.array([len(totals[patient]) for patient in sorted(totals)])
+    times = _draw_patients(len(sums))
+    low, high = np.quantile((times @ sums) / (times @ counts), [0.025, 0.975])
+    return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=4)
+def _draw_patients(count: int) -> NDArray[np.float64]:
+    """How often each patient is drawn in each resampling, (resampling, patient)."""
+    return np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
+
+
+def _for_json(value: float) -> float | str:
+    return "inf" if value == math.inf else float(value)
