@@ -71,16 +71,21 @@ def apply_transform(images: Tensor, labels: Tensor, parameters: Sequence[Transfo
     out_labels = labels.new_empty(labels.shape[0], *size)
     for index, transform in enumerate(parameters):
         if np.array_equal(transform.matrix, np.eye(len(size))):
-            starts = [(n - m) // 2 for n, m in zip(images.shape[2:], size, strict=True)]
-            cut = tuple(slice(start, start + m) for start, m in zip(starts, size, strict=True))
-            out_images[index] = images[(index, slice(None), *cut)]
-            out_labels[index] = labels[(index, *cut)]
+            out_images[index] = _cut_centre(images[index], size)
+            out_labels[index] = _cut_centre(labels[index], size)
             continue
         grid = _grid(transform, images.shape[2:], images.device)
         out_images[index] = _sample(images[index : index + 1], grid, "bilinear")[0]
         whole = labels[index : index + 1, None].float()
         out_labels[index] = _sample(whole, grid, "nearest")[0, 0].to(labels.dtype)
     return out_images, out_labels
+
+
+def _cut_centre(array: Tensor, size: Sequence[int]) -> Tensor:
+    first = array.ndim - len(size)
+    for axis, length in enumerate(size, start=first):
+        array = array.narrow(axis, (array.shape[axis] - length) // 2, length)
+    return array
 
 
 def _rotate(axes: int, first: int, second: int, angle: float) -> NDArray[np.float64]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from medseg.core.errors import MedsegError
 from medseg.core.labels import LabelScheme
+from medseg.core.records import Record
 
 
 @dataclass(frozen=True)
@@ -89,3 +91,78 @@ class Dataset:
     def with_names(self, channels: tuple[str, ...], labels: LabelScheme, notes: tuple[str, ...] = ()) -> Dataset:
         """The same data set with its channels and labels named."""
         return replace(self, channels=channels, labels=labels, notes=self.notes + notes)
+
+
+class _CaseRecord(Record):
+    name: str
+    images: tuple[tuple[str, int | None], ...]
+    mask: str | None
+    structures: tuple[tuple[str, str], ...]
+    patient: str
+    day: int | None
+
+
+class _DatasetRecord(Record):
+    format: Literal["medseg-dataset-1"] = "medseg-dataset-1"
+    root: str
+    name: str
+    layout: str
+    channels: tuple[str, ...]
+    labels: LabelScheme | None
+    cases: tuple[_CaseRecord, ...]
+    test_cases: tuple[_CaseRecord, ...]
+    notes: tuple[str, ...]
+    spacing_mm: tuple[float, ...] | None
+
+
+def write_dataset(path: str | Path, dataset: Dataset) -> None:
+    """Note in a workspace where the usable cases' files are, so that later commands need not be told again."""
+    _DatasetRecord(
+        root=str(dataset.root),
+        name=dataset.name,
+        layout=dataset.layout,
+        channels=dataset.channels,
+        labels=dataset.labels,
+        cases=tuple(_note_case(case) for case in dataset.cases),
+        test_cases=tuple(_note_case(case) for case in dataset.test_cases),
+        notes=dataset.notes,
+        spacing_mm=dataset.spacing_mm,
+    ).write(path)
+
+
+def read_dataset(path: str | Path) -> Dataset:
+    """The data set that ``write_dataset`` noted; raises FormatError where the file is missing or damaged."""
+    record = _DatasetRecord.read(path)
+    return Dataset(
+        root=Path(record.root),
+        name=record.name,
+        layout=record.layout,
+        cases=tuple(_recall_case(case) for case in record.cases),
+        channels=record.channels,
+        labels=record.labels,
+        test_cases=tuple(_recall_case(case) for case in record.test_cases),
+        notes=record.notes,
+        spacing_mm=record.spacing_mm,
+    )
+
+
+def _note_case(case: Case) -> _CaseRecord:
+    return _CaseRecord(
+        name=case.name,
+        images=tuple((str(source.path.absolute()), source.index) for source in case.images),
+        mask=None if case.mask is None else str(case.mask.path.absolute()),
+        structures=tuple((name, str(path.absolute())) for name, path in case.mask.structures) if case.mask else (),
+        patient=case.patient,
+        day=case.day,
+    )
+
+
+def _recall_case(record: _CaseRecord) -> Case:
+    structures = tuple((name, Path(path)) for name, path in record.structures)
+    return Case(
+        name=record.name,
+        images=tuple(ImageSource(Path(path), index) for path, index in record.images),
+        mask=None if record.mask is None else MaskSource(Path(record.mask), structures),
+        patient=record.patient,
+        day=record.day,
+    )

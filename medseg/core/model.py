@@ -11,12 +11,13 @@ FORMAT = "medseg-model-1"
 
 
 class Rule(Record):
-    """What is taken away from a predicted label.
+    """Which components (26 neighbours) of one label or region are kept.
 
     Args:
-        label: a name of the label scheme.
-        keep_largest: keep the largest component alone.
-        minimum_ml: take away components smaller than this, millilitres.
+        label: the name of the class or region.
+        keep_largest: whether only its largest component is kept.
+        minimum_ml: smaller components are removed, millilitres; 0 keeps all. With ``keep_largest`` it holds for the
+            largest one too.
     """
 
     label: str

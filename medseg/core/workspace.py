@@ -13,6 +13,11 @@ class Workspace:
     root: Path
 
     @property
+    def dataset(self) -> Path:
+        """Where the data set's files are."""
+        return self.root / "dataset.json"
+
+    @property
     def fingerprint(self) -> Path:
         """The data set's fingerprint."""
         return self.root / "fingerprint.json"

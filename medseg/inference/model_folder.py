@@ -1,0 +1,137 @@
+"""A model on disk: plan, weights and a record with the hash of every file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from medseg.core import atomic
+from medseg.core.errors import MedsegError, ModelError
+from medseg.core.manifest import hash_file
+from medseg.core.model import Member, ModelRecord
+from medseg.core.plan import Configuration, Plan
+from medseg.networks import build_network
+
+RECORD = "model.json"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder whose hashes were checked.
+
+    Args:
+        folder: where it stands.
+        record: ``model.json``.
+        plan: ``plan.json``.
+        digest: SHA-256 of ``model.json``, which holds the hashes of all else: the model's identity.
+    """
+
+    folder: Path
+    record: ModelRecord
+    plan: Plan
+    digest: str
+
+
+def weights_path(folder: str | Path, configuration: str, fold: int | str) -> Path:
+    """Where a fold's weights stand in a model folder."""
+    return Path(folder) / "weights" / configuration / f"fold_{fold}.safetensors"
+
+
+def write_weights(folder: str | Path, configuration: str, fold: int | str, weights: Mapping[str, Tensor]) -> Path:
+    """Write a network's state dictionary; returns the file."""
+    path = weights_path(folder, configuration, fold)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    with atomic.atomic_path(path) as temporary:
+        save_file(plain, temporary)
+    return path
+
+
+def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
+    """Write ``plan.json``, then ``model.json`` with the hashes of the files it needs; other files are left alone.
+
+    Raises:
+        ModelError: a member's weights are missing.
+    """
+    folder = Path(folder)
+    plan.write(folder / PLAN)
+    files = {PLAN: hash_file(folder / PLAN)}
+    for member in record.members:
+        for fold in member.folds:
+            path = weights_path(folder, member.configuration, fold)
+            if not path.is_file():
+                raise ModelError("the weights are missing", file=path)
+            files[path.relative_to(folder).as_posix()] = hash_file(path)
+    record.model_copy(update={"files": files}).write(folder / RECORD)
+
+
+def open_model(folder: str | Path) -> Model:
+    """The model in a folder, every hash checked.
+
+    Args:
+        folder: with ``model.json``.
+    Returns:
+        the model; its weights stay on disk until ``load_networks``.
+    Raises:
+        ModelError: there is no model, a file is missing or does not match its hash, or a path leaves the folder.
+    """
+    folder = Path(folder)
+    path = folder / RECORD
+    if not path.is_file():
+        remedy = "Give a model folder, such as WORKSPACE/model"
+        raise ModelError("there is no model.json in it", code="no_model", file=folder, remedy=remedy)
+    try:
+        record = ModelRecord.read(path)
+        for name, digest in record.files.items():
+            _check_file(folder, name, digest)
+        plan = Plan.read(folder / PLAN)
+    except MedsegError as error:
+        raise ModelError(error.reason, file=error.file or path, remedy=error.remedy) from None
+    for member in record.members:
+        plan.configuration(member.configuration)
+    return Model(folder, record, plan, hash_file(path))
+
+
+def _check_file(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{name!r} leaves the model's folder")
+    if not path.is_file():
+        raise ModelError("the file is missing", file=path, remedy="Copy the whole model folder again")
+    if hash_file(path) != digest:
+        raise ModelError("its content does not match its hash", file=path, remedy="Copy the model folder again")
+
+
+def load_networks(model: Model, member: Member, folds: tuple[int | str, ...], device: torch.device) -> list[nn.Module]:
+    """The networks of some folds with their weights, in evaluation mode on the device.
+
+    Raises:
+        ModelError: the weights do not fit the plan's network, or hold numbers that are not finite.
+    """
+    configuration = model.plan.configuration(member.configuration)
+    return [_load_network(model, configuration, fold, device) for fold in folds]
+
+
+def _load_network(model: Model, configuration: Configuration, fold: int | str, device: torch.device) -> nn.Module:
+    path = weights_path(model.folder, configuration.name, fold)
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the weights cannot be read: {error}", file=path) from None
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path)
+    network = build_network(configuration, len(model.plan.channels), model.plan.labels.channel_count)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(f"the weights do not fit the plan's network: {error}", file=path) from None
+    layout: Any = torch.channels_last_3d if configuration.dimensions == 3 else torch.channels_last
+    return network.to(device).to(memory_format=layout).eval()  # type: ignore[call-overload,no-any-return]

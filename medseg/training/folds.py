@@ -1,0 +1,104 @@
+"""Training one fold of a data set: which cases, which network, whether an old run can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
+from medseg.core.plan import Configuration, Plan
+from medseg.networks import BuildNetwork
+from medseg.preprocessing import PreparedCase
+from medseg.training.losses import Loss
+from medseg.training.memory_cases import hold_in_memory
+from medseg.training.monitor import Callback
+from medseg.training.trainer import Job, TrainedFold, train_network
+
+
+def train_fold(
+    plan: Plan,
+    configuration: Configuration,
+    training: Sequence[PreparedCase],
+    validation: Sequence[PreparedCase],
+    folder: str | Path,
+    *,
+    title: str = "",
+    seconds: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    loss: str | Loss | None = None,
+    network: str | BuildNetwork | None = None,
+    augmentations: Sequence[Augmentation] = DEFAULT_AUGMENTATIONS,
+    callbacks: Sequence[Callback] = (),
+    restart: bool = False,
+) -> TrainedFold:
+    """Train the network of one fold, or go on with the run that stands in its folder.
+
+    Args:
+        plan, configuration: what to train.
+        training: prepared cases with references.
+        validation: prepared cases for the patch Dice of each epoch; may be empty.
+        folder: the run's folder, for checkpoints and logs.
+        title: what messages begin with; the configuration's name where empty.
+        seconds: wall-clock for the whole training; the number of steps is fixed once a step's time is measured.
+        epochs: how many, where ``seconds`` is None; the plan's where both are.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        loss, network: a name from the tables, or an object; the plan's where None.
+        augmentations: what changes the patches, in order.
+        callbacks: called with each epoch's record.
+        restart: begin anew even where a checkpoint stands.
+    Returns:
+        the averaged weights and a record per epoch.
+    Raises:
+        PlanError: no training case, an unknown name, or a run made with other settings; the keys are named.
+        ResourceError: the device is not there, or the loss was not finite three times in a row.
+    """
+    channels = len(plan.channels)
+    job = Job(
+        plan=plan,
+        configuration=configuration,
+        training=hold_in_memory(training, channels),
+        validation=hold_in_memory(validation, channels),
+        folder=Path(folder),
+        title=title or configuration.name,
+        seconds=seconds,
+        epochs=epochs,
+        device=device,
+        identity=_identify(plan, configuration, [case.name for case in training], loss, network, augmentations),
+        loss=loss,
+        network=network,
+        augmentations=augmentations,
+        callbacks=callbacks,
+    )
+    return train_network(job, restart=restart)
+
+
+def _identify(
+    plan: Plan,
+    configuration: Configuration,
+    cases: Sequence[str],
+    loss: str | Loss | None,
+    network: str | BuildNetwork | None,
+    augmentations: Sequence[Augmentation],
+) -> dict[str, str]:
+    """What a run depends on, key by key, so that a mismatch can be named."""
+    parts = configuration.model_dump(mode="json")
+    parts.pop("memory_gb")
+    parts |= {f"training.{key}": value for key, value in parts.pop("training").items() if key != "epochs"}
+    parts |= {
+        "labels": plan.labels.model_dump(mode="json"),
+        "channels": plan.channels,
+        "training_cases": sorted(cases),
+        "loss": _name_of(loss),
+        "network_object": _name_of(network),
+        "augmentations": [augmentation.name for augmentation in augmentations],
+    }
+    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in parts.items()}
+
+
+def _name_of(thing: object) -> str:
+    return (
+        thing if isinstance(thing, str) else "" if thing is None else getattr(thing, "__qualname__", repr(type(thing)))
+    )

@@ -1,0 +1,95 @@
+"""Whole validation scans of a fold: predicted, written and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medseg.compute.devices import choose_device
+from medseg.core.dataset import Case
+from medseg.core.plan import Configuration, Plan
+from medseg.core.results import Score
+from medseg.core.volume import Segmentation
+from medseg.evaluation import evaluate_case
+from medseg.inference import as_forward, predict_logits
+from medseg.inference.sliding_window import Forward
+from medseg.io import write_segmentation
+from medseg.networks import BuildNetwork, build_network
+from medseg.preprocessing import PreparedCase, restore_segmentation
+
+
+@dataclass(frozen=True)
+class Validator:
+    """A trained network as it is used on whole scans.
+
+    Args:
+        fold: for the scores' table; None where all cases were trained on.
+    """
+
+    plan: Plan
+    configuration: Configuration
+    forward: Forward
+    device: torch.device
+    fold: int | None
+
+
+def make_validator(
+    plan: Plan,
+    configuration: Configuration,
+    weights: Mapping[str, Tensor],
+    *,
+    fold: int | None,
+    device: str = "auto",
+    network: str | BuildNetwork | None = None,
+) -> Validator:
+    """A validator with a fold's weights, in float32 as ``predict`` computes by default."""
+    chosen = choose_device(device)
+    module = build_network(configuration, len(plan.channels), plan.labels.channel_count, network=network)
+    module.load_state_dict(dict(weights))
+    module.to(chosen)
+    return Validator(plan, configuration, as_forward(module, configuration.dimensions), chosen, fold)
+
+
+def validate_case(
+    validator: Validator,
+    case: Case,
+    prepared: PreparedCase,
+    read_reference: Callable[[Case], Segmentation],
+    target: Path,
+) -> list[Score]:
+    """Predict a validation case from its prepared arrays, write the mask and score it.
+
+    Args:
+        validator: the network.
+        case: for names and the reference.
+        prepared: the case as the network sees it.
+        read_reference: gives the reference on the scan's own grid.
+        target: where the mask goes.
+    Returns:
+        the default scores, with the fold's number.
+    Raises:
+        FormatError, GeometryError: the reference cannot be read or lies on another grid.
+    """
+    image, _ = prepared.read_all()
+    logits = predict_logits(
+        validator.forward,
+        torch.from_numpy(image),
+        validator.configuration.patch_size,
+        mirror_axes=validator.configuration.training.mirror_axes,
+        device=validator.device,
+    )
+    prediction = restore_segmentation(logits, prepared.grid, validator.plan.labels)
+    write_segmentation(target, prediction)
+    return evaluate_case(
+        prediction,
+        read_reference(case),
+        validator.plan.labels,
+        case=case.name,
+        patient=case.patient,
+        day=case.day,
+        fold=validator.fold,
+    )
