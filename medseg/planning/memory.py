@@ -102,6 +102,26 @@ def estimate_memory_gb(
     Returns:
         gigabytes.
     """
+    per_patch = estimate_patch_bytes(network, patch, input_channels, output_channels, bytes_per_element)
+    copies = WEIGHT_COPIES[training.optimiser] + (training.ema_decay > 0)
+    weights = 4 * copies * count_weights(network, input_channels, output_channels)
+    return round(FIXED_GB + (batch_size * per_patch + weights) / BYTES_PER_GB, 2)
+
+
+def estimate_patch_bytes(
+    network: NetworkPlan, patch: Sequence[int], input_channels: int, output_channels: int, bytes_per_element: int
+) -> int:
+    """The bytes that one patch takes at the peak of a training step: features, loss and image.
+
+    Args:
+        network: the U-Net.
+        patch: voxels per axis of the network.
+        input_channels: of the image.
+        output_channels: of the logits.
+        bytes_per_element: of a feature map: 2 in bf16 or fp16, 4 in float32.
+    Returns:
+        bytes.
+    """
     voxels = stage_voxels(network, patch)
     elements = 0
     for stage, (features, size) in enumerate(zip(network.features, voxels, strict=True)):
@@ -113,8 +133,5 @@ def estimate_memory_gb(
     # While going back, the gradients of the two largest maps exist beside what is kept.
     elements += 2 * 2 * network.features[0] * voxels[0]
     logits = output_channels * sum(voxels[: max(1, len(network.decoder_convolutions))])
-    per_patch = elements * bytes_per_element + 4 * LOSS_FLOATS_PER_LOGIT * logits
-    per_patch += 4 * IMAGE_FLOATS_PER_VOXEL * input_channels * voxels[0]
-    copies = WEIGHT_COPIES[training.optimiser] + (training.ema_decay > 0)
-    weights = 4 * copies * count_weights(network, input_channels, output_channels)
-    return round(FIXED_GB + (batch_size * per_patch + weights) / BYTES_PER_GB, 2)
+    image = input_channels * voxels[0]
+    return elements * bytes_per_element + 4 * (LOSS_FLOATS_PER_LOGIT * logits + IMAGE_FLOATS_PER_VOXEL * image)

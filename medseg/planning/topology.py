@@ -97,37 +97,49 @@ def fit_patch(
     spacing_mm: Sequence[float],
     median_shape: Sequence[float],
     fits: Callable[[Topology], bool],
-    start: Sequence[float] | None = None,
 ) -> Topology:
-    """The largest patch that fits, shrunk step by step along the axis that covers most of the median case.
+    """The largest patch that fits, shrunk from nnU-Net's first one along the axis that covers most of the median case.
 
     Args:
         spacing_mm: per axis, millimetres.
         median_shape: the median case's voxels per axis.
         fits: whether a patch with its pooling fits the memory or the time.
-        start: the patch to start from; as nnU-Net where None.
     Returns:
         the first patch that fits, with its pooling.
     Raises:
-        PlanError: not even the smallest patch fits.
+        PlanError: not even the smallest patch fits, or the median case is too small for any pooling.
     """
-    topology = plan_topology(spacing_mm, first_patch(spacing_mm, median_shape) if start is None else start)
+    topology = plan_topology(spacing_mm, first_patch(spacing_mm, median_shape))
+    if len(topology.strides) == 1:
+        raise PlanError(
+            f"the median case, {format_shape(median_shape)} voxels, is too small to be pooled even once",
+            code="scans_too_small",
+            remedy="Give a finer --spacing-mm or larger images",
+        )
     while not fits(topology):
         cover = [size / whole for size, whole in zip(topology.patch, median_shape, strict=True)]
         axis = max(range(len(cover)), key=lambda index: (cover[index], index))
-        patch = list(topology.patch)
-        patch[axis] -= topology.divisors[axis]
-        # A smaller patch may pool less and so allow a smaller step: 256 shrinks to 224, not to 192.
-        step = plan_topology(spacing_mm, patch).divisors[axis] if patch[axis] > 0 else topology.divisors[axis]
-        patch[axis] = topology.patch[axis] - step
-        if patch[axis] < min(SMALLEST_FEATURE_MAP, topology.patch[axis]) or patch[axis] < 1:
+        smaller = _shrink(spacing_mm, topology, axis)
+        if smaller is None:
             raise PlanError(
                 f"not even a patch of {format_shape(topology.patch)} voxels fits the target",
                 code="target_too_small",
                 remedy="Plan for more memory with --gpu-memory-gb, or for fewer channels or labels",
             )
-        topology = plan_topology(spacing_mm, patch)
+        topology = smaller
     return topology
+
+
+def _shrink(spacing_mm: Sequence[float], topology: Topology, axis: int) -> Topology | None:
+    """The next smaller patch along ``axis``; None where it could no longer be pooled."""
+    patch = list(topology.patch)
+    patch[axis] -= topology.divisors[axis]
+    if patch[axis] < 1:
+        return None
+    # A smaller patch may pool less and so allow a smaller step: 256 shrinks to 224, not to 192.
+    patch[axis] = topology.patch[axis] - plan_topology(spacing_mm, patch).divisors[axis]
+    smaller = plan_topology(spacing_mm, patch)
+    return smaller if len(smaller.strides) > 1 else None
 
 
 def make_network(topology: Topology, base_features: int, most_features: int) -> NetworkPlan:
