@@ -1,0 +1,155 @@
+"""Opening a data set, whatever its layout: files are found and paired here, not read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from medseg.core.dataset import Dataset
+from medseg.core.errors import DatasetError, MedsegError
+from medseg.core.labels import LabelScheme
+from medseg.io.channels import rename_channels, split_colours
+from medseg.io.files import IMAGE_ENDINGS, is_image_name, list_folders, list_images
+from medseg.io.layout_bids import read_bids
+from medseg.io.layout_cases import read_case_folders
+from medseg.io.layout_csv import is_case_table, read_csv
+from medseg.io.layout_folders import (
+    TRAINING,
+    find_channel_folders,
+    find_folder,
+    read_channel_folders,
+    read_two_folders,
+)
+from medseg.io.layout_msd import read_msd
+from medseg.io.layout_nnunet import read_nnunet
+from medseg.io.naming import Names, read_names
+from medseg.io.tables import name_patients
+from medseg.io.words import IMAGE_WORDS
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    channels: Sequence[str] | None = None,
+    labels: LabelScheme | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> Dataset:
+    """The cases of a data set with images and masks; no image is read.
+
+    Args:
+        path: an nnU-Net raw folder, a Decathlon folder, two folders of images and masks, a folder per channel, a folder
+            per case, BIDS with derivatives, or a CSV ``case,patient,day,image,...,mask``.
+        channels: the channels' names, or a choice among those the data set names; its own where None.
+        labels: the label scheme; the data set's own where None.
+        spacing_mm: for pictures, which seldom know theirs.
+    Returns:
+        the data set; what is wrong with single cases stands in its ``problems``, and the other cases are usable.
+    Raises:
+        DatasetError: there is nothing, or nothing that looks like one of these layouts.
+        FormatError: ``dataset.json`` or a table is damaged.
+    """
+    dataset = read_layout(path, channels=channels, spacing_mm=spacing_mm)
+    dataset = _require_masks(dataset)
+    return dataset if labels is None else replace(dataset, labels=labels)
+
+
+def read_layout(
+    path: str | Path, *, channels: Sequence[str] | None = None, spacing_mm: Sequence[float] | None = None
+) -> Dataset:
+    """As ``open_dataset``, but a case without a mask stays, with None for its mask."""
+    root = Path(path)
+    if not root.exists():
+        raise DatasetError("neither a folder nor a file", code="missing_file", file=root, remedy="Check the path")
+    names = read_names(root if root.is_dir() else root.parent)
+    dataset = _read_folder(root, names, channels or ()) if root.is_dir() else _read_file(root, names, channels or ())
+    folder = root if root.is_dir() else root.parent
+    cases, problems, notes = name_patients(dataset.cases, folder, names)
+    tests, more, _ = name_patients(dataset.test_cases, folder, names)
+    dataset = replace(
+        dataset,
+        cases=cases,
+        test_cases=tests,
+        problems=(*dataset.problems, *problems, *more),
+        notes=(*dataset.notes, *notes),
+        spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
+    )
+    dataset = split_colours(dataset)
+    return dataset if channels is None else rename_channels(dataset, channels)
+
+
+def _read_file(file: Path, names: Names, channels: Sequence[str]) -> Dataset:
+    if file.suffix.lower() in (".csv", ".tsv"):
+        return read_csv(file, names)
+    if file.name == "dataset.json":
+        return _read_folder(file.parent, names, channels)
+    raise _report_unknown(file, "a single file")
+
+
+def _read_folder(root: Path, names: Names, channels: Sequence[str]) -> Dataset:
+    has_images = bool(find_folder(root, IMAGE_WORDS, TRAINING))
+    if isinstance(names.content.get("training"), list):
+        return read_msd(root, names)
+    listed = isinstance(names.content.get("dataset"), dict)
+    if names.channels and (listed or (root / "imagesTr").is_dir()) and "modality" not in names.content:
+        return read_nnunet(root, names)
+    if has_images:
+        return read_two_folders(root, names)
+    folders = list_folders(root)
+    if any(folder.name.startswith("sub-") for folder in folders):
+        return read_bids(root, names)
+    in_channels = find_channel_folders(root)
+    if len(in_channels) == 1 and find_folder(in_channels[0], IMAGE_WORDS, TRAINING):
+        return _read_folder(in_channels[0], names if names.file else read_names(in_channels[0]), channels)
+    if in_channels:
+        return read_channel_folders(root, names, channels)
+    tables = [file for file in sorted(root.glob("*.csv")) if file.name != "cases.csv" and is_case_table(file)]
+    if len(tables) == 1:
+        return read_csv(tables[0], names)
+    if any(list_images(folder) for folder in folders):
+        return read_case_folders(root, names)
+    raise _report_unknown(root, _describe(root, folders))
+
+
+def _describe(root: Path, folders: Sequence[Path]) -> str:
+    files = [path for path in root.iterdir() if path.is_file()]
+    images = sum(map(is_image_name, files))
+    inner = ", ".join(folder.name for folder in folders[:5]) + (", ..." if len(folders) > 5 else "")
+    return (
+        f"{images} image files, {len(files) - images} other files"
+        f" and {len(folders)} folders{f' ({inner})' if inner else ''}"
+    )
+
+
+def _report_unknown(path: Path, found: str) -> DatasetError:
+    folder = path if path.is_dir() else path.parent
+    return DatasetError(
+        f"no known layout: found {found}; known images end in {' '.join(IMAGE_ENDINGS)}",
+        code="unknown_layout",
+        file=path,
+        remedy=(
+            "Put the images into images/ and the masks, under the same names, into masks/ of one folder, or list them in"
+            f" a CSV with the columns case,patient,day,image,mask; then: medseg check {folder}"
+        ),
+    )
+
+
+def _require_masks(dataset: Dataset) -> Dataset:
+    missing: list[MedsegError] = [
+        DatasetError(
+            "the case has no mask",
+            code="missing_mask",
+            case=case.name,
+            file=case.images[0].path,
+            remedy="Add its mask, or leave the case out",
+        )
+        for case in dataset.cases
+        if case.mask is None
+    ]
+    if not missing:
+        return dataset
+    return replace(
+        dataset,
+        cases=tuple(case for case in dataset.cases if case.mask is not None),
+        problems=(*dataset.problems, *missing),
+    )

@@ -1,0 +1,108 @@
+"""Reading masks and finding them in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.core.dataset import MaskSource
+from medseg.core.errors import DatasetError, FormatError, MedsegError
+from medseg.core.geometry import Geometry
+from medseg.core.labels import LabelScheme
+from medseg.core.volume import Segmentation
+from medseg.io.files import list_folders, list_images, stem_of
+from medseg.io.label_map import read_values, refuse_unknown, turn_to
+from medseg.io.structures import read_structures
+from medseg.io.words import MASK_WORDS, is_helper_mask, split_set
+
+
+def read_segmentation(
+    source: MaskSource | str | Path,
+    *,
+    labels: LabelScheme | None = None,
+    like: Geometry | None = None,
+    case: str = "",
+    spacing_mm: Sequence[float] | None = None,
+) -> Segmentation:
+    """A label map on the image's grid.
+
+    Args:
+        source: a label map, or a folder with a binary file per structure.
+        labels: which values are allowed; any where None. Structures paint their label's value, and 1, 2, ... in the
+            order of their names where None.
+        like: the image's grid; a mask whose axes are merely in another order or direction is turned to it.
+        case: for messages.
+        spacing_mm: for pictures, which seldom know theirs.
+    Returns:
+        the label map, uint8 or uint16.
+    Raises:
+        FormatError: a file is missing, damaged or of an unknown kind.
+        GeometryError: the mask lies on another grid than ``like``.
+        DatasetError: a value is fractional, negative, too large or not among ``labels``; structures overlap.
+    """
+    source = source if isinstance(source, MaskSource) else MaskSource(Path(source))
+    try:
+        if source.structures:
+            return read_structures(source, labels, like, spacing_mm)
+        values, geometry = read_values(source.path, spacing_mm)
+        if labels is not None:
+            refuse_unknown(values, labels, source.path)
+        return turn_to(values, geometry, like, source.path)
+    except MedsegError as error:
+        raise error.for_case(case) from None
+
+
+def find_masks(path: str | Path) -> dict[str, MaskSource]:
+    """The masks in a folder, by case.
+
+    Args:
+        path: a folder of label maps; a folder with a folder per case, each with a label map or a file per structure;
+            a data set's root, whose folder of masks is taken; or one label map.
+    Returns:
+        each case's mask, sorted by case.
+    Raises:
+        FormatError: the path does not exist.
+        DatasetError: there is no mask, or two files are called the same but for their endings.
+    """
+    path = Path(path)
+    if path.is_file():
+        return {stem_of(path): MaskSource(path)}
+    if not path.is_dir():
+        raise FormatError("neither a folder nor a file", code="missing_file", file=path)
+    maps: dict[str, MaskSource] = {}
+    for file in list_images(path):
+        if stem_of(file) in maps:
+            raise DatasetError(
+                f"{maps[stem_of(file)].path.name} and {file.name} are masks of one case",
+                code="duplicate_case",
+                case=stem_of(file),
+                file=file,
+                remedy="Keep one of them",
+            )
+        maps[stem_of(file)] = MaskSource(file)
+    folders = [] if maps else list_folders(path)
+    named = [folder for folder in folders if split_set(folder.name)[0] in MASK_WORDS]
+    if len(named) == 1:
+        return find_masks(named[0])
+    for folder in folders:
+        source = find_case_mask(folder)
+        if source is not None:
+            maps[folder.name] = source
+    if not maps:
+        raise DatasetError(
+            "no mask found", code="no_masks", file=path, remedy="Give a folder of label maps CASE.nii.gz"
+        )
+    return dict(sorted(maps.items()))
+
+
+def find_case_mask(folder: Path) -> MaskSource | None:
+    """The mask in one case's folder: the file called so, the only file, or all of them as structures; None if empty."""
+    files = [file for file in list_images(folder) if not is_helper_mask(stem_of(file))]
+    stems = (re.sub(rf"^{re.escape(folder.name)}[ _.-]+", "", stem_of(file)) for file in files)
+    called = [file for file, stem in zip(files, stems, strict=True) if stem.lower() in MASK_WORDS]
+    if len(called) == 1 or len(files) == 1:
+        return MaskSource((called or files)[0])
+    if files:
+        return MaskSource(folder, tuple((stem_of(file), file) for file in files))
+    return None
