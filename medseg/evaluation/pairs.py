@@ -17,6 +17,7 @@ from medseg.evaluation.overlap import Counts
 from medseg.shapes.boxes import Box, bound_mask
 from medseg.shapes.surfaces import SurfaceDistances, measure_surface_distances
 
+LARGEST_VALUE = 65535  # that a label scheme takes
 SLAB_VOXELS = 1 << 22  # counted at once: 32 MB of joint indices
 
 
@@ -89,10 +90,9 @@ def _number_values(
     predicted: NDArray[Any], expected: NDArray[Any], values: Sequence[int], ignore: int | None
 ) -> tuple[NDArray[Any], NDArray[Any], int]:
     """Both maps with 1, 2, ... for the values and 0 for all else, cut to what is not 0; and how many voxels count."""
-    known = max(values) + 1
-    table = np.zeros(known + 1, np.uint8 if len(values) < 256 else np.uint16)
+    table = np.zeros(LARGEST_VALUE + 2, np.uint8 if len(values) < 256 else np.uint16)
     table[values] = np.arange(1, len(values) + 1)
-    numbered = [table[_clip_values(array, known)] for array in (predicted, expected)]
+    numbered = [table[_clip_values(array)] for array in (predicted, expected)]
     counted = predicted.size
     if ignore is not None:
         ignored = expected == ignore
@@ -103,8 +103,8 @@ def _number_values(
     return numbered[0][box], numbered[1][box], counted
 
 
-def _clip_values(array: NDArray[Any], largest: int) -> NDArray[Any]:
-    return array if np.iinfo(array.dtype).max <= largest else np.minimum(array, largest)
+def _clip_values(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.dtype.itemsize <= 2 else np.minimum(array, LARGEST_VALUE + 1)
 
 
 def _count_joint(predicted: NDArray[Any], expected: NDArray[Any], count: int) -> NDArray[np.int64]:

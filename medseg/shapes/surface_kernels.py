@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-@njit(cache=True, nogil=True)
+def compile_loop(loop: Loop) -> Loop:
+    """Compile a loop that other threads may run beside, once for all runs where there is a folder to keep it in."""
+    try:
+        compiled: Any = njit(cache=True, nogil=True)(loop)
+    except RuntimeError:  # a read-only installation without a home folder: numba knows no place for its cache
+        compiled = njit(nogil=True)(loop)
+    return cast(Loop, compiled)
+
+
+@compile_loop
 def encode_cubes(inside: Array, codes: Array, start: Array) -> int:
     """Write the code of each cube of eight voxels into ``codes`` from ``start`` on; 0 where no surface runs through.
 
@@ -37,7 +48,7 @@ def encode_cubes(inside: Array, codes: Array, start: Array) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compile_loop
 def list_cubes(codes: Array, places: Array, found: Array) -> None:
     """Collect where ``codes`` (flat) is not 0 and the code there."""
     number = 0
@@ -48,7 +59,7 @@ def list_cubes(codes: Array, places: Array, found: Array) -> None:
             number += 1
 
 
-@njit(cache=True, nogil=True)
+@compile_loop
 def search_nearest(places: Array, codes: Array, steps: Array, lengths_mm: Array, distances_mm: Array) -> int:
     """The distance from each place to the nearest surface cube, looked for step by step from near to far.
 

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -157,3 +160,14 @@ def test_table_of_known_pieces():
     assert area((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)) == pytest.approx(4 * corner)
     # A corner with its three neighbours is cut off by a regular hexagon of side sqrt(1/2).
     assert area((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)) == pytest.approx(3 * math.sqrt(3) / 4)
+
+
+def test_works_where_compiled_loops_cannot_be_kept():
+    code = (
+        "import numpy as np; from medseg.shapes.surfaces import measure_surface_distances as measure\n"
+        "mask = np.ones((2, 2, 2), bool); print(measure(mask, mask, (1, 1, 1)).a_areas.size)"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+    environment["NUMBA_CACHE_LOCATOR_CLASSES"] = "UserProvidedCacheLocator"
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert run.stdout == "26\n", run.stderr
