@@ -125,14 +125,16 @@ def longest_axial_diameter(
         inside = points_mm @ np.linalg.inv(plane).T
         return np.insert(inside, axis, best, axis=1) + offset
 
+    ends_index = np.round(to_index(ends) * 2) / 2  # pixel corners, without the rounding of the way there and back
+    across_index = to_index(across)
     return AxialDiameter(
         axis=axis,
         slice=best + int(offset[axis]),
-        ends_index=to_index(ends),
-        ends_mm=geometry.to_world(to_index(ends)),
+        ends_index=ends_index,
+        ends_mm=geometry.to_world(ends_index),
         length_mm=longest,
-        perpendicular_ends_index=to_index(across),
-        perpendicular_ends_mm=geometry.to_world(to_index(across)),
+        perpendicular_ends_index=across_index,
+        perpendicular_ends_mm=geometry.to_world(across_index),
         perpendicular_mm=float(np.linalg.norm(across[1] - across[0])),
     )
 

@@ -51,7 +51,10 @@ def test_false_specks_lead_to_a_minimum_size_and_the_evidence_is_what_applying_i
 
 
 def test_large_false_parts_lead_to_the_largest_component():
-    pairs = [(draw(((0, 0, 0), 9), ((17, 0, 0), 6.8)), draw(((0, 0, 0), 9))) for _ in range(2)]
+    # The false part is larger than any minimum size that is tried: those end at 1 ml and the smallest lesion, 0.5 ml.
+    small = (draw(((0, 0, 0), 5)),) * 2
+    large = (draw(((0, 0, 0), 9), ((17, 0, 0), 6.8)), draw(((0, 0, 0), 9)))
+    pairs = [small, large]
     rules, (evidence,) = choose(pairs)
     assert rules == (Rule(label="tumour", keep_largest=True),)
     assert evidence.dice_after == 1.0
