@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,11 +53,17 @@ def measure_mesh(counts: NDArray[np.int64], geometry: Geometry) -> tuple[float, 
         polygon that is not flat is split into the triangles with the largest surface, which gives the reference values
         of IBSI's phantom; of several such splits the mean is taken, so that turning the grid changes nothing.
     """
-    volumes, triangles = _tables()
-    corners = triangles["corners"] @ geometry.affine[:3, :3].T
+    areas_mm2 = _tabulate_areas(geometry.affine[:3, :3].tobytes())
+    return float(counts @ _tables()[0]) * geometry.voxel_volume_ml, float(counts @ areas_mm2)
+
+
+@lru_cache(maxsize=16)  # all lesions of a case share one grid
+def _tabulate_areas(linear: bytes) -> NDArray[np.float64]:
+    # Per code the surface in square millimetres on a grid with this 3x3 part of the affine.
+    _, triangles = _tables()
+    corners = triangles["corners"] @ np.frombuffer(linear).reshape(3, 3).T
     areas = triangles["weight"] * _triangle_areas(corners)
-    by_code = np.bincount(triangles["code"], weights=areas, minlength=256)
-    return float(counts @ volumes) * geometry.voxel_volume_ml, float(counts @ by_code)
+    return np.bincount(triangles["code"], weights=areas, minlength=256)
 
 
 @cache
