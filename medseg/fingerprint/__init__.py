@@ -2,17 +2,20 @@
 
 from medseg.fingerprint.check import check_case, find_values
 from medseg.fingerprint.extract import extract_fingerprint
+from medseg.fingerprint.inspection import Inspection, inspect_dataset
 from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import name_channels, name_labels
 from medseg.fingerprint.summary import CaseSummary, summarise_case
 
 __all__ = [
     "CaseSummary",
+    "Inspection",
     "Modality",
     "check_case",
     "extract_fingerprint",
     "find_values",
     "infer_modality",
+    "inspect_dataset",
     "name_channels",
     "name_labels",
     "summarise_case",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration, NetworkPlan, NormalisationPlan, TrainingPlan
 from medseg.planning.memory import estimate_memory_gb
+from medseg.planning.spacing import format_mm
 from medseg.planning.survey import Survey
-from medseg.planning.topology import Topology, format_shape
+from medseg.planning.topology import Topology, can_pool, format_shape
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,36 @@ class Draft:
 def view_axes(survey: Survey, dimensions: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Target spacing and median shape along the axes that a 2D (the last two) or 3D network sees."""
     return survey.spacing_mm[-dimensions:], survey.median_shape[-dimensions:]
+
+
+def choose_dimensions(survey: Survey) -> tuple[tuple[Literal[2, 3], ...], str]:
+    """Which configurations to plan: 2D and 3D, as far as the data allow.
+
+    Args:
+        survey: the data set at the target spacing.
+    Returns:
+        2, 3 or both, and the reason.
+    Raises:
+        PlanError: the scans are too small for either.
+    """
+    known: tuple[Literal[2, 3], ...] = (2,) if survey.is_flat else (2, 3)
+    usable = tuple(dimensions for dimensions in known if can_pool(*view_axes(survey, dimensions)))
+    if not usable:
+        raise PlanError(
+            f"the median case, {format_shape(survey.median_shape)} voxels at {format_mm(survey.spacing_mm)} (network's "
+            "order), is too small for a network to pool even once",
+            code="scans_too_small",
+            remedy="Give a finer --spacing-mm or larger images",
+        )
+    if survey.is_flat:
+        return usable, "2d alone: the median case has one voxel along the first axis."
+    if len(usable) == 1:
+        missing = "2d" if usable == (3,) else "3d_fullres"
+        return (
+            usable,
+            f"No {missing}: the median case, {format_shape(survey.median_shape)} voxels, is too small for it.",
+        )
+    return usable, "2d and 3d_fullres: the cases have three dimensions."
 
 
 def finish_configuration(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 from medseg.core.errors import PlanError
 from medseg.core.plan import NetworkPlan, TrainingPlan
@@ -18,6 +19,7 @@ from medseg.planning.topology import Topology, fit_patch, format_shape, make_net
 
 # 13 of 15 minutes go into training; below about 1500 steps a U-Net from scratch is not yet good (on hippocampus nnU-Net
 # with this network gains 4 points of Dice between 5 and 13 minutes).
+CPU_TARGET = "two CPU cores, 13 minutes of training"
 TRAINING_SECONDS = 780.0
 FEWEST_STEPS = 1500
 STEP_SECONDS = TRAINING_SECONDS / FEWEST_STEPS
@@ -30,24 +32,19 @@ SMALLEST_USEFUL_PATCH = {2: 64**2, 3: 32**3}
 BYTES_PER_ELEMENT = 4  # a core without bf16 instructions trains in float32
 
 
-def draft_cpu(survey: Survey) -> dict[str, Draft]:
-    """The configurations that two processor cores can train in about 13 minutes.
+def draft_cpu(survey: Survey, dimensions: Literal[2, 3], gpu_memory_gb: float) -> Draft:
+    """The configuration that two processor cores can train in about 13 minutes.
 
     Args:
         survey: the data set at nnU-Net's target spacing.
+        dimensions: 2 for slices, 3 for volumes; the spacing of volumes is coarser than the survey's where a patch
+            would cover less than a quarter of the median case.
+        gpu_memory_gb: without effect; time is what limits a CPU.
     Returns:
-        ``2d``, and ``3d_fullres`` where the data have a third dimension; its spacing is coarser than the survey's
-        where a patch would cover less than a quarter of the median case.
+        the draft.
     Raises:
         PlanError: even the narrow network takes too long.
     """
-    drafts = {"2d": _draft(survey, 2)}
-    if not survey.is_flat:
-        drafts["3d_fullres"] = _draft(survey, 3)
-    return drafts
-
-
-def _draft(survey: Survey, dimensions: int) -> Draft:
     spacing, median_shape = view_axes(survey, dimensions)
     base, topology = _choose_width(survey, spacing, median_shape)
     reasons = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 from medseg.core.plan import TrainingPlan
 from medseg.planning.batch import choose_batch
@@ -30,31 +31,27 @@ TRAINING_REASON = (
 )
 
 
-def draft_nnunet(survey: Survey, memory_gb: float) -> dict[str, Draft]:
-    """The configurations that nnU-Net plans for the data set.
+def draft_nnunet(survey: Survey, dimensions: Literal[2, 3], gpu_memory_gb: float) -> Draft:
+    """The configuration that nnU-Net plans for the data set.
 
     Args:
         survey: the data set at the target spacing.
-        memory_gb: the memory target, GB of a GPU.
+        dimensions: 2 for slices, 3 for volumes at full resolution.
+        gpu_memory_gb: the memory target, GB.
     Returns:
-        ``2d``, and ``3d_fullres`` where the data have a third dimension.
+        the draft.
     Raises:
         PlanError: not even the smallest patch fits the memory.
     Source: Isensee et al., Nature Methods 18 (2021), supplementary note 2; numbers as in nnU-Net 2.8.1.
     """
-    drafts = {"2d": _draft(survey, 2, memory_gb)}
-    if not survey.is_flat:
-        drafts["3d_fullres"] = _draft(survey, 3, memory_gb)
-    return drafts
-
-
-def _draft(survey: Survey, dimensions: int, memory_gb: float) -> Draft:
     spacing, median_shape = view_axes(survey, dimensions)
-    plan_patch = partial(_plan_patch, memory_gb=memory_gb, output_channels=survey.output_channels)
+    plan_patch = partial(_plan_patch, memory_gb=gpu_memory_gb, output_channels=survey.output_channels)
     topology = plan_patch(spacing, median_shape)
     network = make_network(topology, BASE_FEATURES, MOST_FEATURES[dimensions])
     elements = count_feature_elements(network, topology.patch, survey.output_channels)
-    batch, batch_reason = choose_batch(elements, topology.patch, survey.median_voxels * survey.case_count, memory_gb)
+    batch, batch_reason = choose_batch(
+        elements, topology.patch, survey.median_voxels * survey.case_count, gpu_memory_gb
+    )
     batch_dice, dice_reason = True, "Slices often hold no foreground, so the Dice loss is taken over the batch."
     if dimensions == 3:
         view = coarsen(spacing, median_shape, topology, plan_patch)
@@ -72,7 +69,7 @@ def _draft(survey: Survey, dimensions: int, memory_gb: float) -> Draft:
         training=TRAINING,
         bytes_per_element=BYTES_PER_ELEMENT,
         reasons={
-            "patch_size": explain_patch(topology, median_shape, f"two of them fit {memory_gb:g} GB"),
+            "patch_size": explain_patch(topology, median_shape, f"two of them fit {gpu_memory_gb:g} GB"),
             "batch_size": batch_reason,
             "batch_dice": dice_reason,
             "training": TRAINING_REASON,

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from medseg.core.errors import PlanError
 from medseg.core.fingerprint import Fingerprint
 from medseg.core.plan import Plan
 from medseg.core.registry import Registry
-from medseg.planning.configuration import Draft, finish_configuration
-from medseg.planning.cpu import draft_cpu
+from medseg.planning.configuration import Draft, choose_dimensions, finish_configuration
+from medseg.planning.cpu import CPU_TARGET, draft_cpu
 from medseg.planning.nnunet import draft_nnunet
 from medseg.planning.normalisation import choose_normalisation
 from medseg.planning.survey import Survey, survey_cases
 
-Preset = Callable[[Survey, float], tuple[str, dict[str, Draft]]]
+# From a survey, 2 or 3 dimensions and a GPU's memory in GB to a draft of that configuration.
+Preset = Callable[[Survey, Literal[2, 3], float], Draft]
+
+NAMES: dict[Literal[2, 3], str] = {2: "2d", 3: "3d_fullres"}
 
 PRESETS: Registry[Preset] = Registry("preset")
 
 
-@PRESETS.add("nnunet")
-def _plan_nnunet(survey: Survey, gpu_memory_gb: float) -> tuple[str, dict[str, Draft]]:
-    return f"GPU with {gpu_memory_gb:g} GB", draft_nnunet(survey, gpu_memory_gb)
-
-
-@PRESETS.add("cpu")
-def _plan_cpu(survey: Survey, gpu_memory_gb: float) -> tuple[str, dict[str, Draft]]:
-    return "two CPU cores, 13 minutes of training", draft_cpu(survey)
+PRESETS.add("nnunet")(draft_nnunet)
+PRESETS.add("cpu")(draft_cpu)
 
 
 def make_plan(
@@ -53,15 +51,13 @@ def make_plan(
     """
     if not math.isfinite(gpu_memory_gb) or gpu_memory_gb <= 0:
         raise PlanError(f"{gpu_memory_gb:g} GB of memory", code="bad_memory", remedy="Give --gpu-memory-gb above 0")
-    draft_configurations = PRESETS.get(preset)
+    draft_configuration = PRESETS.get(preset)
     survey = survey_cases(fingerprint, spacing_mm)
     normalisation, normalisation_reason = choose_normalisation(fingerprint)
-    target, drafts = draft_configurations(survey, gpu_memory_gb)
-    configurations, reasons = (
-        {},
-        {"axis_order": survey.reasons["axis_order"], "configurations": _explain_choice(survey)},
-    )
-    for name, draft in drafts.items():
+    usable, choice_reason = choose_dimensions(survey)
+    configurations, reasons = {}, {"axis_order": survey.reasons["axis_order"], "configurations": choice_reason}
+    for dimensions in usable:
+        name, draft = NAMES[dimensions], draft_configuration(survey, dimensions, gpu_memory_gb)
         configuration, why = finish_configuration(name, draft, survey, normalisation)
         why = {"spacing_mm": survey.reasons["spacing_mm"], "normalisation": normalisation_reason, **why}
         configurations[name] = configuration
@@ -69,16 +65,10 @@ def make_plan(
     return Plan(
         dataset=fingerprint.dataset,
         preset=preset,
-        target=target,
+        target=CPU_TARGET if preset == "cpu" else f"GPU with {gpu_memory_gb:g} GB",
         channels=fingerprint.channels,
         labels=fingerprint.labels,
         axis_order=survey.axis_order,
         configurations=configurations,
         reasons=reasons,
     )
-
-
-def _explain_choice(survey: Survey) -> str:
-    if survey.is_flat:
-        return "2d alone: the median case has one voxel along the first axis."
-    return "2d and 3d_fullres: the cases have three dimensions."

@@ -107,19 +107,13 @@ def fit_patch(
     Returns:
         the first patch that fits, with its pooling.
     Raises:
-        PlanError: not even the smallest patch fits, or the median case is too small for any pooling.
+        PlanError: not even the smallest patch fits.
     """
     topology = plan_topology(spacing_mm, first_patch(spacing_mm, median_shape))
-    if len(topology.strides) == 1:
-        raise PlanError(
-            f"the median case, {format_shape(median_shape)} voxels, is too small to be pooled even once",
-            code="scans_too_small",
-            remedy="Give a finer --spacing-mm or larger images",
-        )
     while not fits(topology):
         cover = [size / whole for size, whole in zip(topology.patch, median_shape, strict=True)]
-        axis = max(range(len(cover)), key=lambda index: (cover[index], index))
-        smaller = _shrink(spacing_mm, topology, axis)
+        axes = sorted(range(len(cover)), key=lambda axis: (cover[axis], axis), reverse=True)
+        smaller = next(filter(None, (_shrink(spacing_mm, topology, axis) for axis in axes)), None)
         if smaller is None:
             raise PlanError(
                 f"not even a patch of {format_shape(topology.patch)} voxels fits the target",
@@ -128,6 +122,11 @@ def fit_patch(
             )
         topology = smaller
     return topology
+
+
+def can_pool(spacing_mm: Sequence[float], median_shape: Sequence[float]) -> bool:
+    """Whether the median case is large enough for a network with at least one pooling."""
+    return len(plan_topology(spacing_mm, first_patch(spacing_mm, median_shape)).strides) > 1
 
 
 def _shrink(spacing_mm: Sequence[float], topology: Topology, axis: int) -> Topology | None:

@@ -30,7 +30,7 @@ def fingerprints(draw: st.DrawFn) -> Fingerprint:
     base = draw(st.tuples(*[st.floats(0.4, 6.0)] * 3))
     count = draw(st.integers(1, 8))
     flat = draw(st.booleans()) and draw(st.booleans())
-    edges = st.tuples(st.integers(24, 300), st.integers(24, 300), st.just(1) if flat else st.integers(8, 200))
+    edges = st.tuples(st.integers(24, 300), st.integers(24, 300), st.just(1) if flat else st.integers(12, 200))
     shapes = draw(st.lists(edges, min_size=count, max_size=count))
     factors = draw(st.lists(st.floats(0.8, 1.25), min_size=count, max_size=count))
     order = (0, 1, 2) if flat else draw(st.permutations((0, 1, 2)))
@@ -138,13 +138,22 @@ def test_a_wanted_spacing_decides(
     assert "asked for" in plan.reasons["3d_fullres.spacing_mm"]
 
 
+def test_a_rod_has_no_slices_to_train_on() -> None:
+    """5 x 9 voxels across the coarsest axis cannot be pooled, 24 x 9 along it can; 8 alone nowhere."""
+    plan = make_plan(make_fingerprint([(9, 5, 24)] * 4, [(1.0, 1.2, 1.5)] * 4))
+    assert list(plan.configurations) == ["3d_fullres"]
+    assert plan.reasons["configurations"].startswith("No 2d")
+    with pytest.raises(PlanError, match="too small"):
+        make_plan(make_fingerprint([(24, 24, 8)] * 4, [(2.0, 2.0, 1.0)] * 4))
+
+
 @pytest.mark.parametrize(
     ("settings_given", "code"),
     [
         ({"preset": "resnet"}, "plan"),
         ({"gpu_memory_gb": 0.0}, "bad_memory"),
         ({"gpu_memory_gb": math.nan}, "bad_memory"),
-        ({"gpu_memory_gb": 0.001}, "target_too_small"),
+        ({"gpu_memory_gb": 1e-5}, "target_too_small"),
         ({"spacing_mm": (1.0, 1.0)}, "bad_spacing"),
         ({"spacing_mm": (1.0, 0.0, 1.0)}, "bad_spacing"),
         ({"spacing_mm": (1.0, math.inf, 1.0)}, "bad_spacing"),
