@@ -63,7 +63,7 @@ def _tabulate_areas(linear: bytes) -> NDArray[np.float64]:
     _, triangles = _tables()
     corners = triangles["corners"] @ np.frombuffer(linear).reshape(3, 3).T
     areas = triangles["weight"] * _triangle_areas(corners)
-    return np.bincount(triangles["code"], weights=areas, minlength=256)
+    return np.bincount(triangles["code"], weights=areas, minlength=256).astype(np.float64)
 
 
 @cache
