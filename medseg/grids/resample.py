@@ -108,7 +108,14 @@ def _resample_channel(
 
 
 def split_nearest(n_in: int, n_out: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Nearest-neighbour resampling in two steps: the input samples used, and which of those each output takes."""
+    """Nearest-neighbour resampling in two steps: the input samples used, and which of those each output takes.
+
+    Args:
+        n_in: samples along the axis.
+        n_out: samples wanted over the same extent.
+    Returns:
+        indices of the input samples that are used, rising, (u,), and for each output its place in that list, (n_out,).
+    """
     used, repeat = np.unique(nearest_samples(n_in, n_out), return_inverse=True)
     return used, repeat.reshape(-1)
 

@@ -168,7 +168,15 @@ def open_prepared(folder: str | Path, case: str) -> PreparedCase:
 
 
 def is_current(folder: str | Path, case: str, key: str) -> bool:
-    """Whether a case stands in the folder as ``key`` would make it, so that it need not be prepared anew."""
+    """Whether a case stands in the folder as ``key`` would make it, so that it need not be prepared anew.
+
+    Args:
+        folder: of the configuration's prepared cases.
+        case: the case's name.
+        key: stands for the inputs and settings that the case should be made with.
+    Returns:
+        False where the case is missing, lacks a file or was made with another key.
+    """
     place = Path(folder)
     try:
         stored = StoredCase.read(_record_path(place, case))
@@ -181,7 +189,14 @@ def is_current(folder: str | Path, case: str, key: str) -> bool:
 
 
 def write_index(folder: str | Path, cases: Sequence[str]) -> None:
-    """Write ``index.json``: the names of the folder's usable cases."""
+    """Write ``index.json``: the names of the folder's usable cases.
+
+    Args:
+        folder: of the configuration's prepared cases.
+        cases: names; the order is kept.
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
     write_json(Path(folder) / "index.json", StoredIndex(cases=tuple(cases)).model_dump(mode="json"))
 
 
