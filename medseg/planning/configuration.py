@@ -132,7 +132,7 @@ def explain_network(draft: Draft) -> str:
     coarsest = [size // divisor for size, divisor in zip(patch, draft.topology.divisors, strict=True)]
     flat = sum(any(size == 1 for size in kernel) for kernel in network.kernels)
     kernels = (
-        f"; kernels are 1 along the coarse axis in {flat} stages, until the spacings come within 2 times"
+        f"; kernels are 1 along the coarse axis at the {flat} finest, until the spacings come within 2 times"
         if flat
         else ""
     )

@@ -69,7 +69,7 @@ def draft_nnunet(survey: Survey, dimensions: Literal[2, 3], gpu_memory_gb: float
         training=TRAINING,
         bytes_per_element=BYTES_PER_ELEMENT,
         reasons={
-            "patch_size": explain_patch(topology, median_shape, f"two of them fit {gpu_memory_gb:g} GB"),
+            "patch_size": explain_patch(topology, median_shape, f"two fit {gpu_memory_gb:g} GB"),
             "batch_size": batch_reason,
             "batch_dice": dice_reason,
             "training": TRAINING_REASON,
