@@ -145,6 +145,6 @@ def _explain_training(step_seconds: float, training: TrainingPlan) -> str:
     steps, minutes, epoch = TRAINING_SECONDS / step_seconds, TRAINING_SECONDS / 60, training.iterations_per_epoch
     return (
         f"By our measurement a step takes {step_seconds:.2f} s on two cores and {minutes:g} minutes hold {steps:.0f}: "
-        f"{training.epochs} epochs of {epoch}; AdamW at {training.learning_rate:g} with averaged weights learns fastest "
-        "in so few."
+        f"{training.epochs} epochs of {epoch}; AdamW at {training.learning_rate:g} with averaged weights learns fast "
+        "in so few steps."
     )
