@@ -89,10 +89,11 @@ def draft_cpu(survey: Survey, dimensions: Literal[2, 3], gpu_memory_gb: float) -
 
 
 def _choose_width(survey: Survey, spacing: Sequence[float], median_shape: Sequence[float]) -> tuple[int, Topology]:
-    useful = SMALLEST_USEFUL_PATCH[len(spacing)]
+    limits = [min(size, LARGEST_EDGE_2D) if len(spacing) == 2 else size for size in median_shape]
+    useful = min(SMALLEST_USEFUL_PATCH[len(spacing)], math.prod(limits) / 2)  # small scans have small patches
     for base in BASE_FEATURES:
         topology = _plan_patch(survey, base, spacing, median_shape)
-        if topology.voxels >= min(useful, math.prod(median_shape)):
+        if topology.voxels >= useful:
             return base, topology
     raise PlanError(
         f"{survey.input_channels} channels and {survey.output_channels} labels leave two cores only patches of "
@@ -106,12 +107,10 @@ def _plan_patch(survey: Survey, base: int, spacing: Sequence[float], median_shap
     dimensions = len(spacing)
 
     def fits(topology: Topology) -> bool:
-        if dimensions == 2 and max(topology.patch) > LARGEST_EDGE_2D:
-            return False
         network = make_network(topology, base, MOST_FEATURES)
         return _step_seconds(survey, network, topology, BATCH[dimensions][0]) <= STEP_SECONDS
 
-    return fit_patch(spacing, median_shape, fits)
+    return fit_patch(spacing, median_shape, fits, LARGEST_EDGE_2D if dimensions == 2 else math.inf)
 
 
 def _choose_batch(survey: Survey, network: NetworkPlan, topology: Topology) -> tuple[int, str]:

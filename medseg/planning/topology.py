@@ -97,6 +97,7 @@ def fit_patch(
     spacing_mm: Sequence[float],
     median_shape: Sequence[float],
     fits: Callable[[Topology], bool],
+    largest_edge: float = math.inf,
 ) -> Topology:
     """The largest patch that fits, shrunk from nnU-Net's first one along the axis that covers most of the median case.
 
@@ -104,12 +105,14 @@ def fit_patch(
         spacing_mm: per axis, millimetres.
         median_shape: the median case's voxels per axis.
         fits: whether a patch with its pooling fits the memory or the time.
+        largest_edge: voxels along any axis to start from at most.
     Returns:
         the first patch that fits, with its pooling.
     Raises:
         PlanError: not even the smallest patch fits.
     """
-    topology = plan_topology(spacing_mm, first_patch(spacing_mm, median_shape))
+    start = [min(size, largest_edge) for size in first_patch(spacing_mm, median_shape)]
+    topology = plan_topology(spacing_mm, start)
     while not fits(topology):
         cover = [size / whole for size, whole in zip(topology.patch, median_shape, strict=True)]
         axes = sorted(range(len(cover)), key=lambda axis: (cover[axis], axis), reverse=True)

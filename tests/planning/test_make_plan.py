@@ -115,6 +115,13 @@ def test_a_phantom_ct_on_two_cores() -> None:
     assert 0.99 <= configuration.training.ema_decay < 0.999
 
 
+@pytest.mark.parametrize("length", [257, 2000])
+def test_long_narrow_slices_are_planned_for_two_cores(length: int) -> None:
+    """A small patch is no fault where the slices themselves are small."""
+    plan = make_plan(make_fingerprint([(24, length, 12)] * 3, [(2.0, 1.0, 1.0)] * 3), preset="cpu")
+    assert plan.configuration("2d").patch_size == (1, 12, 256)
+
+
 def test_pictures_get_2d_alone() -> None:
     """One voxel along k: 2D only, slices across k, whatever spacing k has."""
     plan = make_plan(make_fingerprint([(256, 200, 1)] * 9, [(0.5, 0.5, 0.1)] * 9, channels=("picture",)))
