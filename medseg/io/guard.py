@@ -111,7 +111,7 @@ def _name_content(first: bytes) -> tuple[str | None, tuple[str, ...]]:
 def check_type(dtype: np.dtype[Any], path: str | Path) -> None:
     """Refuse voxels that are not one real number each (complex, RGB, extended precision); raises FormatError."""
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        name = "complex numbers" if dtype.kind == "c" else "colours" if dtype.kind == "V" else str(dtype)
+        name = "complex numbers" if dtype.kind == "c" else "colours" if dtype.names else str(dtype)
         raise FormatError(
             f"voxels of type {name}, expected one real number each",
             code="bad_data_type",

@@ -128,8 +128,8 @@ def _report_unknown(path: Path, found: str) -> DatasetError:
         code="unknown_layout",
         file=path,
         remedy=(
-            "Put the images into images/ and the masks, under the same names, into masks/ of one folder, or list them in"
-            f" a CSV with the columns case,patient,day,image,mask; then: medseg check {folder}"
+            "Put the images into images/ and the masks, under the same names, into masks/ of one folder, or list them"
+            f" in a CSV with the columns case,patient,day,image,mask; then: medseg check {folder}"
         ),
     )
 

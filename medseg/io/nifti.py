@@ -102,7 +102,7 @@ def _parse_header(start: bytes, path: Path) -> NiftiHeader:
     raw = kind(block, check=False)
     try:
         dtype = raw.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         raise FormatError(f"unknown data type code {int(raw['datatype'])}", code="bad_data_type", file=path) from None
     guard.check_type(dtype, path)
     count = int(raw["dim"][0])

@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core import atomic
-from medseg.core.errors import FormatError
+from medseg.core.errors import FormatError, GeometryError
 from medseg.core.geometry import Geometry
 from medseg.io import guard
+from medseg.io.tiff import count_tiff_channels, drop_alpha, read_tiff, unreadable
 
 logger = logging.getLogger(__name__)
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "F")
-_IMAGEJ_MM = {"micron": 0.001, "um": 0.001, "\u00b5m": 0.001, "\\u00b5m": 0.001, "mm": 1.0, "cm": 10.0}
 
 
 def read_picture(
@@ -45,11 +45,12 @@ def read_picture(
         (channel, row, column, page): the file's own integer type or float32; and the geometry.
     Raises:
         FormatError: missing, truncated, damaged, of a kind that is not grey or RGB, NaN or infinite.
+        GeometryError: the spacing is not two or three positive numbers.
     """
     path = Path(path)
     ending = guard.check_file(path)
     if ending in (".tif", ".tiff"):
-        array, found = _read_tiff(path)
+        array, found = read_tiff(path)
     else:
         array, found = _read_plain(path, ending, as_mask), (1.0, 1.0, 1.0)
     guard.check_type(array.dtype, path)
@@ -63,6 +64,13 @@ def read_picture(
         array = array[list(indices)] if list(indices) != list(range(len(array))) else array
     array = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
     guard.check_finite(array, path)
+    if spacing_mm is not None and (len(spacing_mm) not in (2, 3) or not all(value > 0 for value in spacing_mm)):
+        raise GeometryError(
+            f"the spacing {tuple(spacing_mm)} is not two or three positive numbers",
+            code="bad_spacing",
+            file=path,
+            remedy="Give rows, columns and, for stacks, pages: --spacing-mm 0.5,0.5",
+        )
     spacing = found if spacing_mm is None else (*spacing_mm, *found[len(spacing_mm) :])
     return array, guard.check_spacing(Geometry.from_spacing(array.shape[1:], spacing), path)
 
@@ -73,29 +81,12 @@ def count_picture_channels(path: str | Path) -> int:
 
     path = Path(path)
     if guard.check_file(path) in (".tif", ".tiff"):
-        import tifffile
-
-        try:
-            with tifffile.TiffFile(path) as file:
-                series = file.series[0]
-                sizes = dict(zip(series.axes, series.shape, strict=True))
-        except Exception as error:
-            raise _unreadable(path, error) from None
-        return _drop_alpha_count(sizes.get("S", 1) * sizes.get("C", 1), "S" in sizes)
+        return count_tiff_channels(path)
     try:
         with Image.open(path) as image:
             return 3 if image.mode in ("RGB", "RGBA", "P", "PA") else 1
     except Exception as error:
-        raise _unreadable(path, error) from None
-
-
-def _drop_alpha_count(channels: int, samples: bool) -> int:
-    return {2: 1, 4: 3}.get(channels, channels) if samples else channels
-
-
-def _unreadable(path: Path, error: Exception) -> FormatError:
-    # Decoders of pictures raise errors of every kind on damaged data.
-    return FormatError(f"cannot be read: {error}", code="corrupt", file=path, remedy="Fetch or write it again")
+        raise unreadable(path, error) from None
 
 
 def _read_plain(path: Path, ending: str, as_mask: bool) -> NDArray[Any]:
@@ -114,7 +105,7 @@ def _read_plain(path: Path, ending: str, as_mask: bool) -> NDArray[Any]:
             coloured = image.mode in ("P", "PA") and not as_mask
             pixels = np.array(image.convert("RGB") if coloured else image)
     except Exception as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     pixels = pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
     return _split_samples(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), path)
 
@@ -142,50 +133,10 @@ def _read_deep_png(path: Path) -> NDArray[Any]:
 def _split_samples(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
     if pixels.ndim == 2:
         return pixels[None, :, :, None]
-    kept = _drop_alpha_count(pixels.shape[2], True)
+    kept = drop_alpha(pixels.shape[2])
     if kept != pixels.shape[2]:
         logger.info("%s: the transparency of the picture is left out", path)
     return np.moveaxis(pixels[..., :kept], 2, 0)[..., None]
-
-
-def _read_tiff(path: Path) -> tuple[NDArray[Any], tuple[float, float, float]]:
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            axes, pixels = series.axes, series.asarray()
-            spacing = _tiff_spacing(file)
-    except Exception as error:
-        raise _unreadable(path, error) from None
-    if pixels.shape != tuple(series.shape):
-        raise FormatError(f"pixels of shape {pixels.shape}, declared {series.shape}", code="truncated", file=path)
-    pages = [axis for axis, size in zip(axes, pixels.shape, strict=True) if axis not in "YXSC" and size > 1]
-    if len(pages) > 1:
-        raise FormatError(f"a stack along {' and '.join(pages)}, expected one", code="four_dimensions", file=path)
-    squeezed = [n for n, axis in enumerate(axes) if axis not in "YXSC" and axis not in pages]
-    pixels = pixels.squeeze(tuple(squeezed))
-    axes = "".join(axis for axis in axes if axis in "YXSC" or axis in pages)
-    for axis in ("S", "C", "Y", "X", *(pages or ["Z"])):
-        if axis not in axes:
-            pixels, axes = pixels[..., None], axes + axis
-    order = [axes.index(axis) for axis in ("C", "S", "Y", "X", *(pages or ["Z"]))]
-    pixels = pixels.transpose(order)
-    pixels = pixels[:, : _drop_alpha_count(pixels.shape[1], True)]
-    return np.ascontiguousarray(pixels.reshape(-1, *pixels.shape[2:])), spacing
-
-
-def _tiff_spacing(file: Any) -> tuple[float, float, float]:
-    # Only ImageJ's unit is a length in the specimen; the resolution tags alone speak of paper.
-    details = file.imagej_metadata or {}
-    unit_mm = _IMAGEJ_MM.get(str(details.get("unit", "")).lower())
-    tags = file.pages[0].tags
-    if unit_mm is None or "XResolution" not in tags or "YResolution" not in tags:
-        return 1.0, 1.0, 1.0
-    per_unit = [tags[name].value[0] / max(tags[name].value[1], 1) for name in ("YResolution", "XResolution")]
-    if min(per_unit) <= 0:
-        return 1.0, 1.0, 1.0
-    return unit_mm / per_unit[0], unit_mm / per_unit[1], unit_mm * float(details.get("spacing", 1.0) or 1.0)
 
 
 def write_picture(path: str | Path, array: NDArray[Any]) -> None:
