@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import permutations, product
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from medseg.core.volume import Volume
 _SLAB_VOXELS = 1 << 22
 # Voxel centres that coincide up to rounding count as inside the edge voxel.
 _EDGE_VOXELS = 0.5 + 1e-6
+# Axes that drift apart by less than this over the whole grid run along one another.
+_STRAIGHT_VOXELS = 1e-4
 
 
 class AxisOrder(NamedTuple):
@@ -80,14 +83,12 @@ def align_volume(volume: Volume, like: Geometry) -> Volume:
     if turn is not None:
         return Volume(turn_axes(volume.array, turn), like, volume.channels)
     matrix = np.linalg.inv(volume.geometry.affine) @ like.affine
-    target = np.empty((len(volume.array), *like.shape), np.float32)
-    lowest = [float(values.min()) for values in volume.array]
-    inside = 0
-    planes = max(1, _SLAB_VOXELS // (like.shape[1] * like.shape[2]))
-    for start in range(0, like.shape[0], planes):
-        stop = min(start + planes, like.shape[0])
-        inside += _align_slab(volume.array, matrix, start, target[:, start:stop], lowest)
-    if not inside:
+    # Channel by channel in files' memory order, i fastest, as the arrays come: (k, j, i) in C order.
+    target = np.empty((len(volume.array), *like.shape[::-1]), np.float32).transpose(0, 3, 2, 1)
+    order = _find_straight_axes(matrix, like.shape)
+    fill = _fill_obliquely if order is None else partial(_fill_straight, order=order)
+    inside = [fill(values, matrix, target[channel]) for channel, values in enumerate(volume.array)]
+    if not min(inside):
         raise GeometryError(
             f"the grids ({volume.geometry.describe()} and {like.describe()}) do not overlap anywhere",
             code="no_overlap",
@@ -96,35 +97,85 @@ def align_volume(volume: Volume, like: Geometry) -> Volume:
     return Volume(target, like, volume.channels)
 
 
-def _align_slab(
+def _find_straight_axes(matrix: NDArray[np.float64], shape: tuple[int, ...]) -> list[int] | None:
+    # The source axis that each target axis runs along; None where the grids are turned against one another.
+    reach = np.abs(matrix[:3, :3]) * np.maximum(np.array(shape) - 1, 1)
+    order = reach.argmax(axis=0).tolist()
+    if sorted(order) != [0, 1, 2]:
+        return None
+    reach[order, [0, 1, 2]] = 0
+    return order if reach.sum(axis=1).max() < _STRAIGHT_VOXELS else None
+
+
+def _fill_straight(
+    values: NDArray[Any], matrix: NDArray[np.float64], target: NDArray[np.float32], *, order: Sequence[int]
+) -> int:
+    # Linear interpolation is one axis after another; those that shrink the array come first.
+    array = _as_float(values).transpose(order).T
+    beyond = []
+    axes = [(target.shape[axis] / values.shape[order[axis]], axis) for axis in range(3)]
+    for _, axis in sorted(axes):
+        source = order[axis]
+        place = np.arange(target.shape[axis]) * matrix[source, axis] + matrix[source, 3]
+        beyond.append((2 - axis, _is_outside(place, values.shape[source])))
+        array = _interpolate(array, place, 2 - axis)
+    turned = target.T
+    turned[...] = array
+    for axis, outside in beyond:
+        np.moveaxis(turned, axis, 0)[outside] = values.min()
+    return int(np.prod([np.count_nonzero(~outside) for _, outside in beyond]))
+
+
+def _interpolate(array: NDArray[Any], place: NDArray[np.float64], axis: int) -> NDArray[Any]:
+    last = array.shape[axis] - 1
+    place = place.clip(0, last)
+    low = np.minimum(place.astype(np.int64), max(last - 1, 0))
+    share = (place - low).astype(array.dtype).reshape([-1 if other == axis else 1 for other in range(3)])
+    left = np.take(array, low, axis)
+    right: NDArray[Any] = np.take(array, np.minimum(low + 1, last), axis)
+    right -= left
+    right *= share
+    right += left
+    return right
+
+
+def _fill_obliquely(values: NDArray[Any], matrix: NDArray[np.float64], target: NDArray[np.float32]) -> int:
+    # In (k, j, i), some planes at a time, so that the coordinates never take more memory than the image.
+    turn, offset = matrix[2::-1, 2::-1], matrix[2::-1, 3]
+    array, whole = _as_float(values).T, target.T
+    lowest = float(values.min())
+    planes = max(1, _SLAB_VOXELS // (whole.shape[1] * whole.shape[2]))
+    inside = 0
+    for start in range(0, whole.shape[0], planes):
+        slab = whole[start : start + planes]
+        inside += _fill_slab(array, turn, offset + turn[:, 0] * start, slab, lowest)
+    return inside
+
+
+def _fill_slab(
     array: NDArray[Any],
     matrix: NDArray[np.float64],
-    start: int,
-    target: NDArray[np.float32],
-    lowest: Sequence[float],
+    offset: NDArray[np.float64],
+    slab: NDArray[np.float32],
+    lowest: float,
 ) -> int:
-    # Fills planes of the target from ``start`` on; gives how many of their voxels lie inside the image.
     from scipy.ndimage import affine_transform  # type: ignore[attr-defined]  # re-exported at run time
 
-    offset = matrix[:3, 3] + matrix[:3, 0] * start
-    shape = target.shape[1:]
-    outside = _find_outside(matrix[:3, :3], offset, shape, array.shape[1:])
-    for channel, values in enumerate(array):
-        source = values if values.dtype.kind == "f" or values.dtype.itemsize <= 2 else values.astype(np.float64)
-        # Up to half a voxel beyond the last centre the edge voxel holds; beyond that there is no image.
-        affine_transform(
-            source, matrix[:3, :3], offset, shape, output=target[channel], order=1, mode="nearest", prefilter=False
-        )
-        target[channel][outside] = lowest[channel]
+    outside = np.zeros(slab.shape, bool)
+    k, j, i = np.ogrid[tuple(slice(n) for n in slab.shape)]
+    for axis, size in enumerate(array.shape):
+        outside |= _is_outside(matrix[axis, 0] * k + matrix[axis, 1] * j + matrix[axis, 2] * i + offset[axis], size)
+    affine_transform(array, matrix, offset, slab.shape, output=slab, order=1, mode="nearest", prefilter=False)
+    slab[outside] = lowest
     return int(outside.size - np.count_nonzero(outside))
 
 
-def _find_outside(
-    matrix: NDArray[np.float64], offset: NDArray[np.float64], shape: tuple[int, ...], source: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    outside = np.zeros(shape, bool)
-    i, j, k = np.ogrid[tuple(slice(n) for n in shape)]
-    for axis, size in enumerate(source):
-        place = matrix[axis, 0] * i + matrix[axis, 1] * j + matrix[axis, 2] * k + offset[axis]
-        outside |= (place < -_EDGE_VOXELS) | (place > size - 1 + _EDGE_VOXELS)
-    return outside
+def _is_outside(place: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    # Up to half a voxel beyond the last centre the edge voxel holds; beyond that there is no image.
+    return np.asarray((place < -_EDGE_VOXELS) | (place > size - 1 + _EDGE_VOXELS))
+
+
+def _as_float(values: NDArray[Any]) -> NDArray[Any]:
+    # Double where float32 would not hold every value of an integer type.
+    exact = values.dtype.kind == "f" or values.dtype.itemsize <= 2
+    return values.astype(np.float32 if exact else np.float64, copy=False)

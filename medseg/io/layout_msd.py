@@ -8,7 +8,7 @@ from typing import Any
 from medseg.core.dataset import Case, Dataset, ImageSource, MaskSource
 from medseg.core.errors import DatasetError, FormatError
 from medseg.io.channels import count_channels
-from medseg.io.files import list_images, split_channel, stem_of
+from medseg.io.files import list_images, split_channel, split_ending, stem_of
 from medseg.io.naming import Names
 
 
@@ -65,6 +65,8 @@ def _make_cases(
         parts = split_channel(stem_of(paths[0])) if len(paths) > 1 else None
         name = parts[0] if parts else stem_of(paths[0])
         absent = [path for path in paths if not path.is_file()]
+        if absent and len(paths) == 1:
+            paths, absent = _find_suffixed(paths[0], count)
         if name in cases:
             problems.append(_report(name, paths[0], "duplicate_case", "the case is listed twice", "List it once"))
         elif absent:
@@ -76,6 +78,14 @@ def _make_cases(
             sources = _make_sources(paths, count)
             cases[name] = Case(name, sources, MaskSource(mask) if mask is not None and mask.is_file() else None)
     return [cases[name] for name in sorted(cases)]
+
+
+def _find_suffixed(path: Path, count: int) -> tuple[list[Path], list[Path]]:
+    # nnU-Net 1 lists CASE.nii.gz where the files are CASE_0000.nii.gz and so on.
+    stem, ending = split_ending(path)
+    files = [path.with_name(f"{stem}_{n:04d}{ending}") for n in range(count)]
+    absent = [file for file in files if not file.is_file()]
+    return (files, absent) if len(absent) < count else ([path], [path])
 
 
 def _make_sources(paths: list[Path], count: int) -> tuple[ImageSource, ...]:

@@ -13,6 +13,14 @@ from medseg.io.naming import Names
 from medseg.io.pairing import drop_duplicates, pair_masks, report_missing_channels
 
 
+def is_nnunet(root: Path, names: Names) -> bool:
+    """Whether ``dataset.json`` names channels, and lists files itself or lies beside ``imagesTr`` with suffixes."""
+    if not names.channels:
+        return False
+    suffixed = any(split_channel(stem_of(path)) for path in list_images(root / "imagesTr"))
+    return isinstance(names.content.get("dataset"), dict) or suffixed
+
+
 def read_nnunet(root: Path, names: Names) -> Dataset:
     """The data set in an nnU-Net raw folder; masks may be missing, and then are None.
 

@@ -22,7 +22,7 @@ from medseg.io.layout_folders import (
     read_two_folders,
 )
 from medseg.io.layout_msd import read_msd
-from medseg.io.layout_nnunet import read_nnunet
+from medseg.io.layout_nnunet import is_nnunet, read_nnunet
 from medseg.io.naming import Names, read_names
 from medseg.io.tables import name_patients
 from medseg.io.words import IMAGE_WORDS
@@ -90,8 +90,7 @@ def _read_folder(root: Path, names: Names, channels: Sequence[str]) -> Dataset:
     has_images = bool(find_folder(root, IMAGE_WORDS, TRAINING))
     if isinstance(names.content.get("training"), list):
         return read_msd(root, names)
-    listed = isinstance(names.content.get("dataset"), dict)
-    if names.channels and (listed or (root / "imagesTr").is_dir()) and "modality" not in names.content:
+    if is_nnunet(root, names):
         return read_nnunet(root, names)
     if has_images:
         return read_two_folders(root, names)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from medseg.core.errors import GeometryError
 from medseg.core.geometry import Geometry
@@ -28,6 +29,7 @@ def as_volume(array, geometry):
     return Volume(np.asarray(array)[None], geometry, ("a",))
 
 
+@pytest.mark.parametrize("angle", [0.0, 0.1])
 @pytest.mark.parametrize(
     "like",
     [
@@ -36,8 +38,8 @@ def as_volume(array, geometry):
         make_grid((4, 5, 6), (-1.0, 1.0, -1.0), -0.2, (5, 3, 9)),
     ],
 )
-def test_linear_field_is_exact_inside(like):
-    source = make_grid((24, 22, 14), (0.9, 1.2, 1.3), 0.1, (-8, -9, -1))
+def test_linear_field_is_exact_inside(like, angle):
+    source = make_grid((24, 22, 14), (0.9, 1.2, 1.3), angle, (-8, -9, -1))
     aligned = align_volume(as_volume(field(source), source), like)
     place = source.to_index(like.to_world(np.moveaxis(np.indices(like.shape), 0, -1)))
     inside = np.all((place >= 0) & (place <= np.array(source.shape) - 1), axis=-1)
@@ -45,6 +47,22 @@ def test_linear_field_is_exact_inside(like):
     np.testing.assert_allclose(aligned.array[0][inside], field(like)[inside], rtol=1e-5)
     assert aligned.geometry is like
     assert aligned.array.dtype == np.float32
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32])
+def test_straight_axes_as_scipy_interpolates(order, dtype):
+    values = np.random.default_rng(0).integers(-50, 50, (7, 8, 9)).astype(dtype)
+    source = Geometry.from_spacing(values.shape, (2.0, 3.0, 4.0))
+    linear = np.diag([1.3, -1.7, 5.0])[:, order]
+    like = Geometry(
+        (9, 10, 3), np.block([[linear, np.array([[1.0], [18.0], [2.0]])], [np.zeros((1, 3)), np.ones((1, 1))]])
+    )
+    place = source.to_index(like.to_world(np.moveaxis(np.indices(like.shape), 0, -1)))
+    expected = ndimage.map_coordinates(values.astype(float), np.moveaxis(place, -1, 0), order=1, mode="nearest")
+    beyond = np.any((place < -0.5) | (place > np.array(values.shape) - 0.5), axis=-1)
+    expected[beyond] = values.min()
+    np.testing.assert_allclose(align_volume(as_volume(values, source), like).array[0], expected, atol=1e-4)
 
 
 def test_outside_is_the_minimum_and_the_edge_voxel_reaches_half_a_voxel():

@@ -147,6 +147,25 @@ def test_msd_single_channel_tests_and_faults(tmp_path):
     assert dataset.notes == ("1 files of imagesTr that dataset.json does not list are left out",)
 
 
+def test_msd_list_over_suffixed_files_as_nnunet_1_wrote_it(tmp_path):
+    root = make_nnunet(tmp_path)
+    training = [{"image": f"./imagesTr/{c}.nii.gz", "label": f"./labelsTr/{c}.nii.gz"} for c in "ab"]
+    (root / "imagesTr" / "b_0001.nii.gz").unlink()
+    names = {"modality": {"0": "T1", "1": "T2"}, "labels": {"0": "background", "1": "x"}}
+    save_json(root / "dataset.json", **names, training=training)
+    dataset = open_dataset(root)
+    assert files_of(dataset.cases[0]) == [("a_0000.nii.gz", None), ("a_0001.nii.gz", None)]
+    assert problems_of(dataset) == [("b", "missing_image")]
+
+
+def test_channel_names_beside_plain_image_names(tmp_path):
+    root = make_two_folders(tmp_path, images="imagesTr", masks="labelsTr")
+    save_json(root / "dataset.json", channel_names={"0": "CT"}, labels={"background": 0, "x": 1})
+    dataset = open_dataset(root)
+    assert names_of(dataset.cases) == ["a", "b"]
+    assert dataset.channels == ("CT",)
+
+
 @pytest.mark.parametrize(
     ("images", "masks"),
     [("images", "masks"), ("images", "labels"), ("imagesTr", "labelsTr"), ("Images", "Labels"), ("images", "seg")],
