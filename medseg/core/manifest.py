@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +40,26 @@ class CaseOutcome:
         return ", ".join(part for part in (self.case, *self.inputs[:1], self.code, self.reason, self.remedy) if part)
 
 
+@dataclass(frozen=True)
+class StepResult:
+    """What a step did.
+
+    Args:
+        outcomes: what became of each case.
+        text: the result for a person, on standard output.
+        content: the same for machines, JSON.
+    """
+
+    outcomes: list[CaseOutcome]
+    text: str
+    content: dict[str, Any]
+
+    def to_json(self) -> str:
+        """The outcomes and the content, for ``--json``."""
+        cases = [asdict(outcome) for outcome in self.outcomes]
+        return json.dumps({**self.content, "cases": cases}, indent=1)
+
+
 def outcome_of_error(error: Exception, case: str = "") -> CaseOutcome:
     """The outcome of a case that an error ended: refused for a MedsegError, failed for anything else."""
     if isinstance(error, MedsegError):
@@ -60,6 +82,34 @@ def exit_code(outcomes: Iterable[CaseOutcome]) -> int:
     if not bad:
         return 0
     return 2 if bad == len(statuses) else 3
+
+
+def unite_outcomes(outcomes: Iterable[CaseOutcome]) -> list[CaseOutcome]:
+    """One outcome per case and fault: a case that several steps finished is done once, one that a step refused is not.
+
+    Args:
+        outcomes: of several steps.
+    Returns:
+        sorted by case; the files that the steps wrote are put together.
+    """
+    by_case: dict[str, list[CaseOutcome]] = {}
+    for outcome in outcomes:
+        by_case.setdefault(outcome.case, []).append(outcome)
+    united: list[CaseOutcome] = []
+    for case in sorted(by_case):
+        bad = [outcome for outcome in by_case[case] if outcome.status in ("refused", "failed")]
+        if bad:
+            united += {outcome.line(): outcome for outcome in bad}.values()
+            continue
+        outputs = {name: digest for outcome in by_case[case] for name, digest in outcome.outputs.items()}
+        inputs = next((outcome.inputs for outcome in by_case[case] if outcome.inputs), ())
+        united.append(CaseOutcome(case, "done", inputs=inputs, outputs=outputs))
+    return united
+
+
+def name_time() -> str:
+    """The present time for ``run.json``, in UTC to the second."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def write_run(

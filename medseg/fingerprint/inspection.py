@@ -1,7 +1,8 @@
-"""Going through every case of a data set once: what is wrong, what the channels and labels are, what the planner needs."""
+"""One pass over every case: what is wrong, what channels and labels are, what the planner needs."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from medseg.compute import map_cases
@@ -15,6 +16,8 @@ from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import name_channels, name_labels
 from medseg.fingerprint.summary import CaseSummary, summarise_case
 from medseg.io import read_segmentation, read_volume
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,12 @@ def inspect_dataset(dataset: Dataset, *, title: str = "check") -> Inspection:
     def look(case: Case) -> _Look:
         return _look_at(case, dataset, labels)
 
+    given = len(bad)
     looks, failures = map_cases(look, dataset.cases, lambda case: case.name, title=title)
     bad += failures
     bad += [outcome_of_error(problem) for seen in looks for problem in seen.problems]
+    for outcome in bad[:given] + bad[given + len(failures) :]:  # map_cases has told of the failures
+        logger.error("%s", outcome.line())
     summaries = tuple(seen.summary for seen in looks if seen.summary is not None and not seen.problems)
     usable = {summary.fingerprint.case for summary in summaries}
     cases = tuple(case for case in dataset.cases if case.name in usable)

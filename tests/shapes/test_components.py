@@ -70,3 +70,13 @@ def test_box_is_the_smallest_around_the_mask(seed, axes):
         return
     assert [span.start for span in box] == places.min(axis=0).tolist()
     assert [span.stop for span in box] == (places.max(axis=0) + 1).tolist()
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 9), (3, 3, 1), (1, 5, 7)])
+def test_thin_speckled_masks_have_their_components(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        mask = rng.random(shape) < 0.6
+        for connectivity, structure in ((6, 1), (18, 2), (26, 3)):
+            expected = ndimage.label(mask, ndimage.generate_binary_structure(3, structure))[1]
+            assert find_components(mask, connectivity=connectivity)[1] == expected

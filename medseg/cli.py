@@ -1,0 +1,363 @@
+"""The command line: words to arguments, results to standard output, errors to one line; no logic.
+
+The pipeline is imported inside each command, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from medseg.core.labels import LabelScheme
+    from medseg.core.manifest import StepResult
+
+app = typer.Typer(
+    name="medseg",
+    help="Self-configuring segmentation of medical images: from a folder of scans to a tumour report.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+class Precision(StrEnum):
+    """How a network computes."""
+
+    exact = "exact"
+    bf16 = "bf16"
+
+
+Data = Annotated[Path, typer.Argument(help="Images with masks; the README lists the layouts.", show_default=False)]
+    Path, typer.Argument(help="Images with masks, in any layout that the README lists.", show_default=False)
+]
+Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
+Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
+Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
+SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of a budget.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
+
+
+@app.command()
+def check(
+    dataset: Data, channels: Channels = None, labels: Labels = None, spacing_mm: SpacingMm = None, json: Json = False
+) -> None:
+    """List every problem of every case, in one pass."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.check(dataset, **_names(channels, labels, spacing_mm))
+    _finish(result, json)
+
+
+@app.command()
+def fingerprint(
+    dataset: Data,
+    workspace: Space,
+    channels: Channels = None,
+    labels: Labels = None,
+    spacing_mm: SpacingMm = None,
+    json: Json = False,
+) -> None:
+    """Measure what the data set looks like."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.fingerprint(dataset, workspace, **_names(channels, labels, spacing_mm))
+    _finish(result, json)
+
+
+@app.command()
+def plan(
+    dataset: Data,
+    workspace: Space,
+    preset: Annotated[str, typer.Option(help="nnunet (for a GPU) or cpu (for two cores).")] = "nnunet",
+    gpu_memory_gb: Annotated[float, typer.Option(help="What training may use on a GPU.")] = 8.0,
+    target_spacing_mm: Annotated[
+        str | None, typer.Option(help="Spacing to resample to: 1.5 or 0.8,0.8,3 (i,j,k), in place of the planner's.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Give the reason of each choice.")] = False,
+    channels: Channels = None,
+    labels: Labels = None,
+    spacing_mm: SpacingMm = None,
+    json: Json = False,
+) -> None:
+    """Decide preprocessing, networks and folds, each with its reason."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.plan(
+            dataset,
+            workspace,
+            preset=preset,
+            gpu_memory_gb=gpu_memory_gb,
+            target_spacing_mm=_numbers(target_spacing_mm),
+            explain=explain,
+            **_names(channels, labels, spacing_mm),
+        )
+    _finish(result, json)
+
+
+@app.command()
+def preprocess(
+    workspace: Space,
+    configuration: Annotated[str | None, typer.Option(help="One of the plan's; all where not given.")] = None,
+    exact_store: Annotated[bool, typer.Option("--exact-store", help="Keep float32 where float16 would do.")] = False,
+    json: Json = False,
+) -> None:
+    """Bring every case to what the network sees; only what changed is done again."""
+    with _errors():
+        from medseg import pipeline
+
+        configurations = [configuration] if configuration else None
+        result = pipeline.preprocess(workspace, configurations=configurations, exact_store=exact_store)
+    _finish(result, json)
+
+
+@app.command()
+def train(
+    workspace: Space,
+    configuration: Annotated[str, typer.Option(help="One of the plan's, such as 3d_fullres.", show_default=False)],
+    fold: Annotated[str, typer.Option(help="Its number, or all.")] = "0",
+    budget: Budget = None,
+    epochs: Epochs = None,
+    device: Device = "auto",
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; otherwise a run goes on.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the plan; may be repeated.")] = None,
+    json: Json = False,
+) -> None:
+    """Train one fold, then predict and score its validation cases."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.train(
+            workspace,
+            configuration=configuration,
+            fold=int(fold) if fold.isdigit() else fold,
+            budget_s=_seconds(budget),
+            epochs=epochs,
+            device=device,
+            restart=restart,
+            settings=dict(map(_split_setting, set_ or [])),
+        )
+    _finish(result, json)
+
+
+@app.command()
+def choose(workspace: Space, json: Json = False) -> None:
+    """Choose the best configuration and its postprocessing, and write the model."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.choose(workspace)
+    _finish(result, json)
+
+
+@app.command()
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans, or a data set.")],
+    output: Annotated[Path, typer.Argument(help="Folder for the masks.")],
+    model: Annotated[Path, typer.Option(help="A model's folder.", show_default=False)],
+    folds: Annotated[str | None, typer.Option(help="Which networks to average: 0,1; all where not given.")] = None,
+    device: Device = "auto",
+    precision: Annotated[Precision, typer.Option(help="exact (float32) or bf16 (faster).")] = Precision.exact,
+    overlap: Annotated[float, typer.Option(help="Share of a window that neighbours share.")] = 0.5,
+    no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Do not average over flips.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="nifti, mha or nrrd.")] = "nifti",
+    save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write those too.")] = False,
+    spacing_mm: SpacingMm = None,
+    json: Json = False,
+) -> None:
+    """Segment every scan of a folder."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.predict(
+            source,
+            output,
+            model=model,
+            folds=[int(part) if part.isdigit() else part for part in folds.split(",")] if folds else None,
+            device=device,
+            precision=precision.value,
+            overlap=overlap,
+            mirroring=not no_mirroring,
+            file_format=format_,
+            save_probabilities=save_probabilities,
+            spacing_mm=_numbers(spacing_mm),
+        )
+    _finish(result, json)
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="Folder of masks.")],
+    references: Annotated[Path, typer.Argument(help="Folder of masks taken as true, with the same names.")],
+    output: Output,
+    labels: Labels = None,
+    tolerance_mm: Annotated[float, typer.Option(min=0, help="How far a surface may lie off, for NSD.")] = 1.0,
+    json: Json = False,
+) -> None:
+    """Score masks against references."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.evaluate(predictions, references, output, labels=_scheme(labels), tolerance_mm=tolerance_mm)
+    _finish(result, json)
+
+
+@app.command()
+def measure(
+    masks: Annotated[Path, typer.Argument(help="Folder of masks.")],
+    output: Output,
+    images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
+    labels: Labels = None,
+    json: Json = False,
+) -> None:
+    """Measure volumes, diameters and lesions of masks."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.measure(masks, output, images=images, labels=_scheme(labels))
+    _finish(result, json)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace, or a folder of results.")],
+    images: Annotated[Path | None, typer.Option(help="The scans, for key slices.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Reference masks to draw beside.")] = None,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about a folder of results."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.report(directory, images=images, references=references)
+    _finish(result, json)
+
+
+@app.command()
+def run(
+    dataset: Data,
+    workspace: Space,
+    budget: Budget = None,
+    epochs: Epochs = None,
+    folds: Annotated[
+        str | None, typer.Option(help="0 or 0,1 or each or all; 0 with a budget, each without, where not given.")
+    ] = None,
+    configurations: Annotated[str | None, typer.Option(help="Of the plan, separated by commas.")] = None,
+    device: Device = "auto",
+    channels: Channels = None,
+    labels: Labels = None,
+    spacing_mm: SpacingMm = None,
+    json: Json = False,
+) -> None:
+    """Everything: from a folder of scans with masks to a model, scores, volumes and a report."""
+    with _errors():
+        from medseg import pipeline
+
+        result = pipeline.run(
+            dataset,
+            workspace,
+            budget_s=_seconds(budget),
+            epochs=epochs,
+            folds=folds,
+            configurations=configurations.split(",") if configurations else None,
+            device=device,
+            **_names(channels, labels, spacing_mm),
+        )
+    _finish(result, json)
+
+
+@app.command()
+def demo(
+    workspace: Annotated[Path, typer.Option("--workspace", help="Folder to work in.")] = Path("workspace_demo"),
+    budget: Annotated[str, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")] = "10m",
+    json: Json = False,
+) -> None:
+    """Run everything on the example scans, on the CPU, in minutes."""
+    with _errors():
+        from medseg import pipeline
+        from medseg.tools.demo import find_examples
+
+        result = pipeline.run(find_examples(), workspace, budget_s=_seconds(budget), device="cpu")
+    _finish(result, json)
+
+
+def main() -> None:
+    """Run the command line; the exit code says what happened (0, 1, 2, 3, 130)."""
+    import logging
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        typer.echo("stopped", err=True)
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed."""
+    from medseg.core.errors import MedsegError, ResourceError
+
+    try:
+        yield
+    except ResourceError as error:
+        typer.echo(f"medseg: {error}", err=True)
+        raise typer.Exit(1) from None
+    except MedsegError as error:
+        typer.echo(f"medseg: {error}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _finish(result: StepResult, as_json: bool) -> None:
+    from medseg.core.manifest import exit_code
+
+    typer.echo(result.to_json() if as_json else result.text)
+    raise typer.Exit(exit_code(result.outcomes))
+
+
+def _names(channels: str | None, labels: str | None, spacing_mm: str | None) -> dict[str, Any]:
+    return {
+        "channels": channels.split(",") if channels else None,
+        "labels": _scheme(labels),
+        "spacing_mm": _numbers(spacing_mm),
+    }
+
+
+def _scheme(labels: str | None) -> LabelScheme | None:
+    from medseg.io import parse_labels
+
+    return parse_labels(labels) if labels else None
+
+
+def _seconds(budget: str | None) -> float | None:
+    from medseg.training.schedule import parse_duration
+
+    return parse_duration(budget) if budget else None
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    try:
+        return [float(part) for part in text.split(",")] if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number or numbers separated by commas") from None
+
+
+def _split_setting(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f"--set {text!r} is not key=value")
+    return key.strip(), value.strip()

@@ -1,0 +1,413 @@
+"""The steps from a folder of scans to a tumour report, in order: one function a command.
+
+Each opens files, calls a stage, and writes files; stages are imported inside the functions, so that no step pays for
+what another needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from medseg.core.dataset import read_dataset, write_dataset
+from medseg.core.errors import DatasetError
+from medseg.core.labels import LabelScheme
+from medseg.core.manifest import StepResult, name_time, unite_outcomes, write_run
+from medseg.core.records import write_json
+from medseg.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from medseg.core.results import Score
+
+logger = logging.getLogger(__name__)
+
+
+def check(
+    dataset: str | Path,
+    *,
+    channels: Sequence[str] | None = None,
+    labels: LabelScheme | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> StepResult:
+    """List every problem of every case, in one pass.
+
+    Args:
+        dataset: any layout of a data set.
+        channels: the channels' names; the data set's own, or what the intensities show, where None.
+        labels: the label scheme; the data set's own, or what the masks hold, where None.
+        spacing_mm: for pictures, which seldom know theirs.
+    Returns:
+        an outcome per case and problem.
+    Raises:
+        DatasetError: the layout is unknown, or channels or labels cannot be told.
+    """
+    from medseg.fingerprint import inspect_dataset
+    from medseg.io import open_dataset
+
+    inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
+    bad = [outcome for outcome in inspection.outcomes if outcome.status != "done"]
+    found = inspection.dataset
+    labelled = ", ".join(found.labels.names) if found.labels else "none"
+    lines = [f"{found.root}: {found.layout}; {len(found.cases)} cases can be used, {len(bad)} problems"]
+    lines += [f"channels: {', '.join(found.channels)}; labels: {labelled}", *found.notes]
+    return StepResult(list(inspection.outcomes), "\n".join(lines), {"layout": found.layout, "cases": len(found.cases)})
+
+
+def fingerprint(
+    dataset: str | Path,
+    workspace: str | Path,
+    *,
+    channels: Sequence[str] | None = None,
+    labels: LabelScheme | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> StepResult:
+    """Measure what the data set looks like: ``W/fingerprint.json``.
+
+    Args:
+        dataset: any layout of a data set.
+        workspace: the folder to work in.
+        channels, labels, spacing_mm: as for ``check``.
+    Returns:
+        an outcome per case; refused cases are left out of the fingerprint.
+    Raises:
+        DatasetError: no case can be used.
+    """
+    from medseg.fingerprint import extract_fingerprint, inspect_dataset
+    from medseg.io import open_dataset
+
+    space = Workspace(Path(workspace))
+    inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
+    if not inspection.summaries:
+        first = next((outcome.line() for outcome in inspection.outcomes), "there is none")
+        raise DatasetError(f"no case can be used; the first: {first}", code="no_cases", file=inspection.dataset.root)
+    result = extract_fingerprint(inspection.dataset, inspection.summaries)
+    write_dataset(space.dataset, inspection.dataset)
+    result.write(space.fingerprint)
+    text = f"{space.fingerprint}: {len(result.cases)} cases, {', '.join(result.channels)}"
+    return StepResult(list(inspection.outcomes), "\n".join([text, *result.notes]), {"cases": len(result.cases)})
+
+
+def plan(
+    dataset: str | Path,
+    workspace: str | Path,
+    *,
+    preset: str = "nnunet",
+    gpu_memory_gb: float = 8.0,
+    target_spacing_mm: Sequence[float] | None = None,
+    channels: Sequence[str] | None = None,
+    labels: LabelScheme | None = None,
+    spacing_mm: Sequence[float] | None = None,
+    explain: bool = False,
+) -> StepResult:
+    """Decide preprocessing, networks and folds: ``W/plan.json``, ``W/folds.json``.
+
+    Args:
+        dataset: any layout of a data set.
+        workspace: the folder to work in; a missing fingerprint is made.
+        preset: whose rules to follow.
+        gpu_memory_gb: what training may use on a GPU.
+        target_spacing_mm: one number or three (i, j, k), in place of the planner's choice.
+        channels, labels, spacing_mm: as for ``check``.
+        explain: give the reason of each choice.
+    Returns:
+        the outcomes of the fingerprint, and the plan in words.
+    Raises:
+        PlanError: a preset or number that cannot work.
+    """
+    from medseg.core.fingerprint import Fingerprint
+    from medseg.planning import explain_plan, make_folds, make_plan
+
+    space = Workspace(Path(workspace))
+    outcomes = fingerprint(dataset, workspace, channels=channels, labels=labels, spacing_mm=spacing_mm).outcomes
+    found = Fingerprint.read(space.fingerprint)
+    made = make_plan(found, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=target_spacing_mm)
+    made.write(space.plan)
+    write_json(space.folds, make_folds(found.cases) if len({case.patient for case in found.cases}) > 1 else [])
+    text = explain_plan(made)
+    return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
+
+
+def preprocess(
+    workspace: str | Path,
+    *,
+    configurations: Sequence[str] | None = None,
+    exact_store: bool = False,
+) -> StepResult:
+    """Bring every case to what the network sees: ``W/prepared/C/``; only what changed is done again.
+
+    Args:
+        workspace: with a plan; it knows where the data set is.
+        configurations: whose cases to prepare; all of the plan's where None.
+        exact_store: keep resampled images in float32, not float16.
+    Returns:
+        an outcome per case and configuration.
+    Raises:
+        FormatError: the workspace has no plan.
+    """
+    from medseg.core.plan import Plan
+    from medseg.preprocessing.cases import prepare_cases
+
+    space = Workspace(Path(workspace))
+    made, cases = Plan.read(space.plan), read_dataset(space.dataset)
+    outcomes = []
+    for name in configurations or made.configurations:
+        configuration = made.configuration(name)
+        outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
+    done = sum(outcome.status == "done" for outcome in outcomes)
+    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
+    text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"
+    return StepResult(outcomes, text, {"done": done, "skipped": skipped})
+
+
+def train(
+    workspace: str | Path,
+    *,
+    configuration: str,
+    fold: int | str,
+    budget_s: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    restart: bool = False,
+    settings: Mapping[str, str] | None = None,
+    **objects: Any,
+) -> StepResult:
+    """Train one fold, then predict and score its validation cases: ``W/runs/C/fold_F/``.
+
+    Args:
+        workspace: with prepared cases.
+        configuration: of the plan.
+        fold: its number, or ``all`` for every case and no validation.
+        budget_s: wall-clock for training; ``epochs`` where None.
+        epochs: how many; the plan's where both are None.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        restart: begin anew even where a compatible run stands.
+        settings: other values for keys of the plan's configuration: ``{"learning_rate": "0.001"}``.
+        objects: ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``train_fold``, names or objects.
+    Returns:
+        an outcome per validation case, and their scores in words.
+    Raises:
+        PlanError: an unknown configuration, fold or setting, or a run made with other settings.
+    """
+    from medseg.training.runs import run_fold
+
+    space = Workspace(Path(workspace))
+    outcomes, scores = run_fold(
+        space,
+        read_dataset(space.dataset),
+        configuration,
+        fold,
+        seconds=budget_s,
+        epochs=epochs,
+        device=device,
+        restart=restart,
+        settings=settings or {},
+        **objects,
+    )
+    return StepResult(outcomes, _format_scores(scores), {"folder": str(space.run(configuration, fold))})
+
+
+def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None) -> StepResult:
+    """Choose the best configuration and its postprocessing: ``W/choice.json``, ``W/model/``.
+
+    Args:
+        workspace: with trained folds.
+        configurations: among which; all that were trained where None.
+    Returns:
+        no outcomes; the choice in words.
+    Raises:
+        ModelError: nothing is trained yet.
+    """
+    from medseg.training.runs import build_model
+
+    space = Workspace(Path(workspace))
+    choice = build_model(space, read_dataset(space.dataset), configurations)
+    lines = [f"{space.model}: {choice.reason}", *(f"{name}: {why}" for name, why in choice.postprocessing.items())]
+    return StepResult([], "\n".join(lines), choice.model_dump(mode="json"))
+
+
+def predict(
+    source: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path,
+    folds: Sequence[int | str] | None = None,
+    device: str = "auto",
+    precision: Literal["exact", "bf16"] = "exact",
+    overlap: float = 0.5,
+    mirroring: bool = True,
+    file_format: str = "nifti",
+    save_probabilities: bool = False,
+    spacing_mm: Sequence[float] | None = None,
+) -> StepResult:
+    """Segment every scan of a folder: ``OUTPUT/CASE.nii.gz`` on the scans' own grids.
+
+    Args:
+        source: a scan, a folder of scans, or a data set.
+        output: the folder for masks and ``run.json``.
+        model: the model's folder.
+        folds: which networks to average; all where None.
+        device, precision, overlap, mirroring: as for ``Predictor.load``.
+        file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG.
+        save_probabilities: also write a float image per channel.
+        spacing_mm: for pictures, which seldom know theirs.
+    Returns:
+        an outcome per case; one bad case never stops the others, finished ones are not done again.
+    Raises:
+        ModelError: the model cannot be used.
+        DatasetError: there is no scan at all.
+    """
+    from medseg.inference import Predictor
+    from medseg.inference.cases import predict_cases
+    from medseg.io import find_inputs
+
+    predictor = Predictor.load(
+        model, folds=folds, device=device, precision=precision, overlap=overlap, mirroring=mirroring
+    )
+    found = find_inputs(source, len(predictor.model.plan.channels))
+    logger.info("%s: read as %s, %d cases", source, found.layout, len(found.cases))
+    outcomes = predict_cases(
+        predictor, found, Path(output), file_format=file_format, save_probabilities=save_probabilities,
+        spacing_mm=spacing_mm,
+    )  # fmt: skip
+    done = sum(outcome.status in ("done", "skipped") for outcome in outcomes)
+    return StepResult(outcomes, f"{output}: {done} of {len(outcomes)} masks", {"output": str(output)})
+
+
+def evaluate(
+    predictions: str | Path,
+    references: str | Path,
+    output: str | Path,
+    *,
+    labels: LabelScheme | None = None,
+    tolerance_mm: float = 1.0,
+) -> StepResult:
+    """Score masks against references: ``scores.csv``, ``scores.json``, ``summary.json``.
+
+    Args:
+        predictions, references: folders of masks with the same case names.
+        output: the folder for the tables.
+        labels: the label scheme; what stands beside the masks where None.
+        tolerance_mm: how far a surface may lie off, for NSD.
+    Returns:
+        an outcome per case: a prediction without a reference, and the other way round, is named.
+    Raises:
+        DatasetError: there is no pair at all.
+    """
+    from medseg.evaluation.folders import evaluate_folders
+
+    outcomes, scores = evaluate_folders(predictions, references, output, labels=labels, tolerance_mm=tolerance_mm)
+    return StepResult(outcomes, _format_scores(scores), {"output": str(output), "scores": len(scores)})
+
+
+def measure(
+    masks: str | Path, output: str | Path, *, images: str | Path | None = None, labels: LabelScheme | None = None
+) -> StepResult:
+    """Measure masks: volumes, diameters, lesions: ``measurements.csv`` and its JSON twin.
+
+    Args:
+        masks: a folder of masks.
+        output: the folder for the tables.
+        images: the scans, for intensities.
+        labels: the label scheme; what stands beside the masks where None.
+    Returns:
+        an outcome per case.
+    Raises:
+        DatasetError: there is no mask.
+    """
+    from medseg.measurement.folders import measure_folder
+    from medseg.reporting import format_volume_table
+
+    outcomes, rows = measure_folder(masks, output, images=images, labels=labels)
+    return StepResult(outcomes, format_volume_table(rows), {"output": str(output), "rows": len(rows)})
+
+
+def report(
+    directory: str | Path, *, images: str | Path | None = None, references: str | Path | None = None
+) -> StepResult:
+    """Write one self-contained page about a folder of results: ``DIR/report.html``.
+
+    Args:
+        directory: a workspace, or an output folder of ``predict``, ``evaluate`` or ``measure``.
+        images: the scans, for key slices; a workspace knows its own.
+        references: reference masks to draw beside; a workspace knows its own.
+    Returns:
+        an outcome per case that was drawn.
+    Raises:
+        DatasetError: the folder holds no result.
+    """
+    from medseg.reporting.folders import report_folder
+
+    outcomes, path = report_folder(Path(directory), images=images, references=references)
+    return StepResult(outcomes, str(path), {"report": str(path)})
+
+
+def run(
+    dataset: str | Path,
+    workspace: str | Path,
+    *,
+    budget_s: float | None = None,
+    epochs: int | None = None,
+    folds: str | None = None,
+    configurations: Sequence[str] | None = None,
+    device: str = "auto",
+    channels: Sequence[str] | None = None,
+    labels: LabelScheme | None = None,
+    spacing_mm: Sequence[float] | None = None,
+) -> StepResult:
+    """Everything: from a folder of scans with masks to a model, scores, volumes and a report.
+
+    Args:
+        dataset: any layout of a data set.
+        workspace: the folder to work in.
+        budget_s: wall-clock of the whole command; None for ``epochs``.
+        epochs: how many a fold; the plan's where both are None.
+        folds: ``0``, ``0,1``, ``each`` or ``all``; ``0`` with a budget, ``each`` without, where None.
+        configurations: of the plan; with a budget the 3D one where there is one, else all, where None.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        channels, labels, spacing_mm: as for ``check``.
+    Returns:
+        the outcomes of all steps; the table of scores and volumes, and the report's path.
+    Raises:
+        DatasetError: no case can be used.
+        PlanError: a fold or configuration that is not there, or a budget too short to train at all.
+    """
+    from medseg.compute import choose_device
+    from medseg.core.plan import Plan
+    from medseg.reporting import format_volume_table
+    from medseg.training.whole_runs import choose_jobs, predict_own, share_time, tabulate_own
+
+    began, started = time.monotonic(), name_time()
+    space = Workspace(Path(workspace))
+    preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
+    named: dict[str, Any] = {"channels": channels, "labels": labels, "spacing_mm": spacing_mm}
+    outcomes = plan(dataset, workspace, preset=preset, **named).outcomes
+    found, jobs = read_dataset(space.dataset), choose_jobs(space, configurations, folds, timed=budget_s is not None)
+    listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
+    logger.info("planned for %s (preset %s); to train: %s", Plan.read(space.plan).target, preset, listed)
+    names = list(dict.fromkeys(name for name, _ in jobs))
+    outcomes += preprocess(workspace, configurations=names).outcomes
+    for number, (name, fold) in enumerate(jobs):
+        seconds = None
+        if budget_s is not None:
+            seconds = share_time(space, found, jobs[number:], budget_s - (time.monotonic() - began), device)
+            logger.info("%s fold %s: %.0f s of training", name, fold, seconds)
+        outcomes += train(
+            workspace, configuration=name, fold=fold, budget_s=seconds, epochs=epochs, device=device
+        ).outcomes
+    choice = choose(workspace, configurations=names)
+    outcomes += predict_own(space, found, device=device)
+    more, scores, rows = tabulate_own(space, found)
+    united = unite_outcomes([*outcomes, *more])
+    write_run(space.root, "run", united, started=started, notes=[*found.notes, choice.text])
+    page = report(workspace)
+    text = f"{_format_scores(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
+    return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})
+
+
+def _format_scores(scores: Sequence[Score]) -> str:
+    from medseg.reporting import format_score_table
+
+    return format_score_table(list(scores))

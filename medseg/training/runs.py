@@ -1,0 +1,241 @@
+"""Folds and models in a workspace: train, validate on whole scans, choose, and put the model together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from medseg.compute import map_cases
+from medseg.core.dataset import Case, Dataset
+from medseg.core.errors import MedsegError, ModelError, PlanError
+from medseg.core.manifest import CaseOutcome
+from medseg.core.model import Member, ModelRecord, Rule
+from medseg.core.plan import Configuration, Plan
+from medseg.core.records import read_json
+from medseg.core.results import Score, read_rows, write_rows
+from medseg.core.volume import Segmentation
+from medseg.core.workspace import Workspace
+from medseg.inference import finish_model, write_weights
+from medseg.io import read_segmentation
+from medseg.io.files import PICTURE_ENDINGS, split_ending
+from medseg.postprocessing import choose_rules, tabulate_case
+from medseg.preprocessing import PreparedCase, open_prepared, read_index
+from medseg.training.checkpoint import load_checkpoint
+from medseg.training.choosing import Choice, choose_candidate, rate_candidate
+from medseg.training.folds import train_fold
+from medseg.training.validation import make_validator, validate_case
+
+logger = logging.getLogger(__name__)
+
+Fold = int | str
+
+
+def run_fold(
+    space: Workspace,
+    dataset: Dataset,
+    name: str,
+    fold: Fold,
+    *,
+    seconds: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    restart: bool = False,
+    settings: Mapping[str, str] | None = None,
+    **objects: Any,
+) -> tuple[list[CaseOutcome], list[Score]]:
+    """Train a fold of a workspace and validate it on whole scans.
+
+    Args:
+        space: with plan, folds and prepared cases.
+        dataset: where the references are.
+        name: the configuration.
+        fold: its number, or ``all``.
+        seconds, epochs, device, restart: as for ``train_fold``.
+        settings: other values for keys of the configuration.
+        objects: ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``train_fold``.
+    Returns:
+        an outcome per validation case and their scores, which also stand in ``validation/scores.csv``.
+    Raises:
+        PlanError: an unknown configuration, fold or setting; no training case; an incompatible run.
+    """
+    plan = Plan.read(space.plan)
+    configuration = change_settings(plan.configuration(name), settings or {})
+    training, validation = split_cases(space, name, fold)
+    folder = space.run(name, fold)
+    trained = train_fold(
+        plan, configuration, training, validation, folder, title=f"{name} fold {fold}", seconds=seconds, epochs=epochs,
+        device=device, restart=restart, **objects,
+    )  # fmt: skip
+    # The configuration as trained, so that the model predicts with the network that was trained.
+    configuration.write(folder / "configuration.json")
+    validator = make_validator(
+        plan, configuration, trained.weights, fold=fold if isinstance(fold, int) else None, device=device,
+        network=objects.get("network"),
+    )  # fmt: skip
+    cases = {case.name: case for case in dataset.cases}
+
+    def validate(prepared: PreparedCase) -> list[Score]:
+        case = cases[prepared.name]
+        target = folder / "validation" / f"{case.name}{mask_ending(case)}"
+        return validate_case(validator, case, prepared, lambda c: read_reference(c, plan, dataset), target)
+
+    results, failures = map_cases(validate, validation, lambda case: case.name, threads=1, title=f"{name} validate")
+    scores = [score for rows in results for score in rows]
+    write_rows(folder / "validation" / "scores.csv", scores, Score)
+    done = sorted({score.case for score in scores})
+    return [CaseOutcome(case, "done") for case in done] + failures, scores
+
+
+def change_settings(configuration: Configuration, settings: Mapping[str, str]) -> Configuration:
+    """The configuration with other values for some keys.
+
+    Args:
+        configuration: the plan's.
+        settings: ``{"learning_rate": "0.001", "batch_size": "4", "patch_size": "64,96,96"}``: keys of the
+            configuration or of its training.
+    Returns:
+        a new configuration.
+    Raises:
+        PlanError: an unknown key, or a value that does not fit.
+    """
+    content = configuration.model_dump(mode="json")
+    for key, text in settings.items():
+        part = content["training"] if key in content["training"] else content
+        if key not in part or key in ("name", "training", "network", "normalisation"):
+            known = ", ".join([*content["training"], "batch_size", "patch_size", "batch_dice"])
+            raise PlanError(f"unknown setting {key!r}", code="unknown_setting", remedy=f"Known: {known}")
+        part[key] = text.split(",") if isinstance(part[key], list | tuple) else text
+    try:
+        return Configuration.model_validate(content)
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        raise PlanError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", code="bad_setting") from None
+
+
+def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """The prepared training and validation cases of a fold.
+
+    Args:
+        space: with ``folds.json`` and prepared cases.
+        name: the configuration.
+        fold: its number, or ``all`` for every case and no validation.
+    Returns:
+        training and validation; cases that were refused while preparing are in neither.
+    Raises:
+        PlanError: there is no such fold.
+    """
+    folder = space.prepared(name)
+    known = set(read_index(folder))
+    if fold == "all":
+        return [open_prepared(folder, case) for case in sorted(known)], []
+    folds = read_json(space.folds)
+    if not isinstance(fold, int) or not 0 <= fold < len(folds):
+        listed = ", ".join(map(str, range(len(folds)))) or "none"
+        raise PlanError(f"there is no fold {fold!r}", code="unknown_fold", remedy=f"There are: {listed}, all")
+    split = folds[fold]
+    val = split.get("validation", split.get("val", []))  # nnU-Net's splits_final.json says val
+    training = [open_prepared(folder, case) for case in split["train"] if case in known]
+    return training, [open_prepared(folder, case) for case in val if case in known]
+
+
+def read_reference(case: Case, plan: Plan, dataset: Dataset) -> Segmentation:
+    """A case's reference on the image's own grid; raises DatasetError where it has none."""
+    if case.mask is None:
+        raise MedsegError("there is no reference", code="missing_mask", case=case.name)
+    return read_segmentation(case.mask, labels=plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
+
+
+def mask_ending(case: Case) -> str:
+    """``.png`` for pictures, ``.nii.gz`` for all else."""
+    return ".png" if split_ending(case.images[0].path)[1] in PICTURE_ENDINGS else ".nii.gz"
+
+
+def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str] | None = None) -> Choice:
+    """Choose among the trained configurations and write ``W/choice.json`` and ``W/model/``.
+
+    Args:
+        space: with trained folds.
+        dataset: where the references are.
+        configurations: among which; all that were trained where None.
+    Returns:
+        the choice.
+    Raises:
+        ModelError: nothing is trained yet.
+    """
+    plan = Plan.read(space.plan)
+    trained = {
+        name: finished_folds(space, name)
+        for name in configurations or plan.configurations
+        if name in plan.configurations
+    }
+    scores = {
+        name: {fold: _read_scores(space, name, fold) for fold in folds} for name, folds in trained.items() if folds
+    }
+    candidates = [rate_candidate(name, by_fold) for name, by_fold in scores.items()]
+    best, reason = choose_candidate(candidates)
+    rules, words = _choose_postprocessing(space, dataset, plan, best.configuration, best.folds)
+    for fold in best.folds:
+        _copy_weights(space, best.configuration, fold)
+    used = Configuration.read(space.run(best.configuration, best.folds[0]) / "configuration.json")
+    final = plan.model_copy(update={"configurations": {**plan.configurations, used.name: used}})
+    record = ModelRecord(
+        labels=plan.labels,
+        channels=plan.channels,
+        members=(Member(configuration=best.configuration, folds=best.folds),),
+        mirror_axes=used.training.mirror_axes,
+        postprocessing=rules,
+        provenance=_describe_origin(dataset, best.cases),
+        card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
+    )
+    finish_model(space.model, final, record)
+    choice = Choice(chosen=best, candidates=tuple(candidates), reason=reason, postprocessing=words)
+    choice.write(space.choice)
+    return choice
+
+
+def finished_folds(space: Workspace, name: str) -> list[Fold]:
+    """The folds of a configuration whose training and validation are complete."""
+    folders = sorted((space.root / "runs" / name).glob("fold_*"))
+    done = [folder for folder in folders if (folder / "validation" / "scores.csv").is_file()]
+    numbers = [folder.name.removeprefix("fold_") for folder in done]
+    return [int(number) if number.isdigit() else number for number in numbers]
+
+
+def _read_scores(space: Workspace, name: str, fold: Fold) -> list[Score]:
+    return read_rows(space.run(name, fold) / "validation" / "scores.csv", Score)
+
+
+def _copy_weights(space: Workspace, name: str, fold: Fold) -> Path:
+    checkpoint = load_checkpoint(space.run(name, fold) / "checkpoints")
+    if checkpoint is None:
+        raise ModelError("its checkpoint is missing or damaged", file=space.run(name, fold), remedy="Train it again")
+    weights = {k.removeprefix("average."): v for k, v in checkpoint.tensors.items() if k.startswith("average.")}
+    return write_weights(space.model, name, fold, weights)
+
+
+def _choose_postprocessing(
+    space: Workspace, dataset: Dataset, plan: Plan, name: str, folds: Sequence[Fold]
+) -> tuple[tuple[Rule, ...], dict[str, str]]:
+    by_name = {case.name: case for case in dataset.cases}
+    files = [path for fold in folds for path in sorted((space.run(name, fold) / "validation").iterdir())]
+    files = [path for path in files if split_ending(path)[1]]
+
+    def tabulate(path: Path) -> Any:
+        case = by_name[split_ending(path)[0]]
+        prediction = read_segmentation(path, labels=plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
+        return tabulate_case(prediction, read_reference(case, plan, dataset), plan.labels)
+
+    tables, _ = map_cases(tabulate, files, lambda path: path.name)
+    rules, evidence = choose_rules(tables)
+    return rules, {entry.label: entry.reason for entry in evidence}
+
+
+def _describe_origin(dataset: Dataset, validated: int) -> dict[str, str]:
+    from medseg import __version__
+
+    cases = f"{len(dataset.cases)} cases, {validated} of them validated"
+    return {"medseg": __version__, "dataset": dataset.name, "cases": cases}

@@ -1,0 +1,175 @@
+"""What ``medseg run`` decides and does between the steps: which folds, how long each, and masks to report on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from medseg.core.dataset import Case, Dataset, MaskSource
+from medseg.core.errors import DatasetError, PlanError
+from medseg.core.manifest import CaseOutcome
+from medseg.core.plan import Plan
+from medseg.core.records import read_json
+from medseg.core.results import Measurement, Score
+from medseg.core.workspace import Workspace
+from medseg.evaluation.folders import evaluate_pairs, write_score_tables
+from medseg.inference import Predictor, open_model
+from medseg.inference.cases import predict_cases
+from medseg.io import find_masks, read_segmentation, write_segmentation
+from medseg.measurement.folders import measure_masks, write_measurement_tables
+from medseg.postprocessing import apply_rules
+from medseg.preprocessing import open_prepared, read_index
+from medseg.training.budget import predict_seconds, share_budget, time_window
+from medseg.training.runs import Fold, mask_ending
+
+Job = tuple[str, Fold]
+
+
+def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: str | None, *, timed: bool) -> list[Job]:
+    """Which networks ``medseg run`` trains.
+
+    Args:
+        space: with a plan and folds.
+        configurations: the user's; with a budget the 3D one where there is one, else all, where None.
+        folds: ``0``, ``0,1``, ``each`` or ``all``; ``0`` with a budget, ``each`` without, where None.
+        timed: whether there is a budget.
+    Returns:
+        configuration and fold of each network, in the order of training.
+    Raises:
+        PlanError: a fold or configuration that is not there.
+    """
+    plan, count = Plan.read(space.plan), len(read_json(space.folds))
+    every = list(plan.configurations)
+    names = list(configurations or ([name for name in every if name.startswith("3d")][:1] if timed else []) or every)
+    for name in names:
+        plan.configuration(name)
+    wanted = folds or ("0" if timed else "each")
+    if wanted == "all" or count == 0:
+        numbers: list[Fold] = ["all"]
+    elif wanted == "each":
+        numbers = list(range(count))
+    else:
+        parts = wanted.split(",")
+        if not all(part.strip().isdigit() and int(part) < count for part in parts):
+            raise PlanError(
+                f"folds {wanted!r}", code="unknown_fold", remedy=f"Give some of 0 to {count - 1}, each or all"
+            )
+        numbers = [int(part) for part in parts]
+    return [(name, number) for name in names for number in numbers]
+
+
+def share_time(space: Workspace, dataset: Dataset, jobs: Sequence[Job], left_s: float, device: str) -> float:
+    """Seconds of training for the first of the networks that are still to be trained.
+
+    Args:
+        space: with plan, folds and prepared cases.
+        dataset: its test cases are predicted at the end.
+        jobs: the networks to train, this one first.
+        left_s: what is left of the budget.
+        device: where it will run.
+    Returns:
+        an equal share of what validation, prediction and report leave.
+    Raises:
+        PlanError: nothing is left to train in.
+    """
+    plan, folds = Plan.read(space.plan), read_json(space.folds)
+    later = 0.0
+    for name in dict.fromkeys(name for name, _ in jobs):
+        configuration = plan.configuration(name)
+        each = time_window(plan, configuration, device)
+        known = set(read_index(space.prepared(name)))
+        held_out = {
+            case
+            for other, fold in jobs
+            if other == name and isinstance(fold, int)
+            for case in folds[fold]["validation"]
+        }
+        shapes = [open_prepared(space.prepared(name), case).shape for case in sorted(held_out & known)]
+        later += predict_seconds(configuration, shapes, each)
+        tests = [configuration.median_shape] * len(dataset.test_cases)
+        later += predict_seconds(configuration, tests, each, networks=len(jobs))
+    return share_budget(left_s, later, len(jobs))
+
+
+def predict_own(space: Workspace, dataset: Dataset, *, device: str) -> list[CaseOutcome]:
+    """Masks to report on in ``W/predictions/``: of the test cases, else of the cases that no network had seen.
+
+    Args:
+        space: with a model.
+        dataset: of the workspace.
+        device: where to predict.
+    Returns:
+        an outcome per case.
+    Raises:
+        DatasetError: there are neither test cases nor validation cases.
+    """
+    if dataset.test_cases:
+        predictor = Predictor.load(space.model, device=device)
+        found = Dataset(dataset.root, dataset.name, dataset.layout, dataset.test_cases, spacing_mm=dataset.spacing_mm)
+        return predict_cases(predictor, found, space.predictions)
+    return _collect_validation(space, dataset)
+
+
+def fold_of_cases(space: Workspace) -> dict[str, int]:
+    """For each case that a fold of the model validated, that fold; empty for a model of all cases."""
+    model = open_model(space.model)
+    folds = read_json(space.folds)
+    numbers = [fold for fold in model.record.members[0].folds if isinstance(fold, int)]
+    return {case: number for number in numbers for case in folds[number]["validation"]}
+
+
+def pair_references(space: Workspace, dataset: Dataset) -> dict[str, tuple[MaskSource, MaskSource]]:
+    """Each predicted case that has a reference: case to (prediction, reference)."""
+    cases = dataset.test_cases or dataset.cases
+    pairs = {}
+    for case in cases:
+        path = _mask_path(space, case)
+        if case.mask is not None and path.is_file():
+            pairs[case.name] = (MaskSource(path), case.mask)
+    return pairs
+
+
+def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome], list[Score], list[Measurement]]:
+    """Score and measure the masks in ``W/predictions/`` and write the workspace's tables.
+
+    Args:
+        space: with predictions.
+        dataset: of the workspace; a case without a reference is measured alone.
+    Returns:
+        the outcomes of both, the scores and the measurements.
+    """
+    cases = {case.name: case for case in (*dataset.cases, *dataset.test_cases)}
+    patients = {name: (case.patient, case.day) for name, case in cases.items()}
+    labels = Plan.read(space.plan).labels
+    folds = {} if dataset.test_cases else fold_of_cases(space)
+    scored, scores = evaluate_pairs(pair_references(space, dataset), labels, patients, folds=folds)
+    write_score_tables(space.root, scores)
+    measured, rows, diameters = measure_masks(find_masks(space.predictions), labels, patients, cases)
+    write_measurement_tables(space.root, rows, diameters)
+    return scored + measured, scores, rows
+
+
+def _mask_path(space: Workspace, case: Case) -> Path:
+    return space.predictions / f"{case.name}{mask_ending(case)}"
+
+
+def _collect_validation(space: Workspace, dataset: Dataset) -> list[CaseOutcome]:
+    model = open_model(space.model)
+    name = model.record.members[0].configuration
+    outcomes = []
+    shutil.rmtree(space.predictions, ignore_errors=True)
+    for case in dataset.cases:
+        fold = fold_of_cases(space).get(case.name)
+        source = space.run(name, fold if fold is not None else "all") / "validation" / _mask_path(space, case).name
+        if source.is_file():
+            mask = read_segmentation(source, labels=model.plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
+            mask = apply_rules(mask, model.plan.labels, model.record.postprocessing)
+            write_segmentation(_mask_path(space, case), mask)
+            outcomes.append(CaseOutcome(case.name, "done"))
+    if not outcomes:
+        raise DatasetError(
+            "there is no case to report on: every case was trained on and there are no test cases", code="no_cases",
+            remedy="Use --folds 0 or each, or add imagesTs",
+        )  # fmt: skip
+    return outcomes
