@@ -1,0 +1,1 @@
+"""What ``scripts/make_examples.py`` builds its data sets from: shapes, an abdomen, patients, pictures of cells."""
