@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset, write_dataset
 from medseg.core.errors import DatasetError
@@ -18,9 +18,6 @@ from medseg.core.labels import LabelScheme
 from medseg.core.manifest import StepResult, name_time, unite_outcomes, write_run
 from medseg.core.records import write_json
 from medseg.core.workspace import Workspace
-
-if TYPE_CHECKING:
-    from medseg.core.results import Score
 
 logger = logging.getLogger(__name__)
 
@@ -191,22 +188,15 @@ def train(
     Raises:
         PlanError: an unknown configuration, fold or setting, or a run made with other settings.
     """
+    from medseg.reporting import format_score_table
     from medseg.training.runs import run_fold
 
     space = Workspace(Path(workspace))
     outcomes, scores = run_fold(
-        space,
-        read_dataset(space.dataset),
-        configuration,
-        fold,
-        seconds=budget_s,
-        epochs=epochs,
-        device=device,
-        restart=restart,
-        settings=settings or {},
-        **objects,
-    )
-    return StepResult(outcomes, _format_scores(scores), {"folder": str(space.run(configuration, fold))})
+        space, read_dataset(space.dataset), configuration, fold, seconds=budget_s, epochs=epochs, device=device,
+        restart=restart, settings=settings or {}, **objects,
+    )  # fmt: skip
+    return StepResult(outcomes, format_score_table(scores), {"folder": str(space.run(configuration, fold))})
 
 
 def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None) -> StepResult:
@@ -297,9 +287,10 @@ def evaluate(
         DatasetError: there is no pair at all.
     """
     from medseg.evaluation.folders import evaluate_folders
+    from medseg.reporting import format_score_table
 
     outcomes, scores = evaluate_folders(predictions, references, output, labels=labels, tolerance_mm=tolerance_mm)
-    return StepResult(outcomes, _format_scores(scores), {"output": str(output), "scores": len(scores)})
+    return StepResult(outcomes, format_score_table(scores), {"output": str(output), "scores": len(scores)})
 
 
 def measure(
@@ -376,7 +367,7 @@ def run(
     """
     from medseg.compute import choose_device
     from medseg.core.plan import Plan
-    from medseg.reporting import format_volume_table
+    from medseg.reporting import format_score_table, format_volume_table
     from medseg.training.whole_runs import choose_jobs, predict_own, share_time, tabulate_own
 
     began, started = time.monotonic(), name_time()
@@ -403,11 +394,5 @@ def run(
     united = unite_outcomes([*outcomes, *more])
     write_run(space.root, "run", united, started=started, notes=[*found.notes, choice.text])
     page = report(workspace)
-    text = f"{_format_scores(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
+    text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
     return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})
-
-
-def _format_scores(scores: Sequence[Score]) -> str:
-    from medseg.reporting import format_score_table
-
-    return format_score_table(list(scores))
