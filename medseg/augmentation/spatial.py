@@ -32,7 +32,14 @@ class Transform:
 
 
 def enlarge_patch(patch_size: Sequence[int], *, flat_rotation: bool) -> tuple[int, ...]:
-    """The patch to read so that a rotated or scaled one can be cut from it; the coarse axis stays as it is."""
+    """The patch to read so that a rotated or scaled one can be cut from it.
+
+    Args:
+        patch_size: what the network sees, 2 or 3 axes, in voxels.
+        flat_rotation: rotate within the plane of the last two axes alone; the first one stays as it is.
+    Returns:
+        at least the patch along every axis, larger by an even number of voxels; an axis of one voxel stays as it is.
+    """
     grown = [int(np.ceil(size * MARGIN / 2) * 2) if size > 1 else size for size in patch_size]
     if flat_rotation:
         grown[0] = patch_size[0]

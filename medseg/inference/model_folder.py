@@ -41,12 +41,31 @@ class Model:
 
 
 def weights_path(folder: str | Path, configuration: str, fold: int | str) -> Path:
-    """Where a fold's weights stand in a model folder."""
+    """Where a fold's weights stand in a model folder.
+
+    Args:
+        folder: the model's.
+        configuration: its name.
+        fold: its number, or ``all``.
+    Returns:
+        the file's path, whether it is there or not.
+    """
     return Path(folder) / "weights" / configuration / f"fold_{fold}.safetensors"
 
 
 def write_weights(folder: str | Path, configuration: str, fold: int | str, weights: Mapping[str, Tensor]) -> Path:
-    """Write a network's state dictionary; returns the file."""
+    """Write a network's weights into a model folder, whole or not at all.
+
+    Args:
+        folder: the model's; made where missing.
+        configuration: its name.
+        fold: its number, or ``all``.
+        weights: the network's state, name to tensor.
+    Returns:
+        the file.
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
     path = weights_path(folder, configuration, fold)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with atomic.atomic_path(path) as temporary:
@@ -57,6 +76,10 @@ def write_weights(folder: str | Path, configuration: str, fold: int | str, weigh
 def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
     """Write ``plan.json``, then ``model.json`` with the hashes of the files it needs; other files are left alone.
 
+    Args:
+        folder: the model's, with the weights of every member.
+        plan: with every member's configuration.
+        record: the model's; its ``files`` are filled in here.
     Raises:
         ModelError: a member's weights are missing.
     """
@@ -112,6 +135,13 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
 def load_networks(model: Model, member: Member, folds: tuple[int | str, ...], device: torch.device) -> list[nn.Module]:
     """The networks of some folds with their weights, in evaluation mode on the device.
 
+    Args:
+        model: an opened model.
+        member: whose networks.
+        folds: which of its folds.
+        device: where the networks go.
+    Returns:
+        a network per fold, in the order of ``folds``.
     Raises:
         ModelError: the weights do not fit the plan's network, or hold numbers that are not finite.
     """

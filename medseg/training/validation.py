@@ -46,7 +46,19 @@ def make_validator(
     device: str = "auto",
     network: str | BuildNetwork | None = None,
 ) -> Validator:
-    """A validator with a fold's weights, in float32 as ``predict`` computes by default."""
+    """A validator with a fold's weights, in float32 as ``predict`` computes by default.
+
+    Args:
+        plan, configuration: what was trained.
+        weights: the network's state, as ``train_fold`` gives it.
+        fold: for the scores' table; None where all cases were trained on.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        network: the name or function that training was given; the plan's where None.
+    Returns:
+        the network on its device, ready for ``validate_case``.
+    Raises:
+        ResourceError: the device is not there.
+    """
     chosen = choose_device(device)
     module = build_network(configuration, len(plan.channels), plan.labels.channel_count, network=network)
     module.load_state_dict(dict(weights))
