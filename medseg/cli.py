@@ -36,8 +36,6 @@ class Precision(StrEnum):
 
 
 Data = Annotated[Path, typer.Argument(help="Images with masks; the README lists the layouts.", show_default=False)]
-    Path, typer.Argument(help="Images with masks, in any layout that the README lists.", show_default=False)
-]
 Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
 Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
 Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
@@ -299,7 +297,8 @@ def main() -> None:
     """Run the command line; the exit code says what happened (0, 1, 2, 3, 130)."""
     import logging
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medseg").setLevel(logging.INFO)
     try:
         app(standalone_mode=True)
     except KeyboardInterrupt:

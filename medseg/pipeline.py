@@ -15,7 +15,7 @@ from typing import Any, Literal
 from medseg.core.dataset import read_dataset, write_dataset
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, name_time, unite_outcomes, write_run
+from medseg.core.manifest import StepResult, label_entries, name_time, unite_outcomes, write_run
 from medseg.core.records import write_json
 from medseg.core.workspace import Workspace
 
@@ -81,7 +81,7 @@ def fingerprint(
         first = next((outcome.line() for outcome in inspection.outcomes), "there is none")
         raise DatasetError(f"no case can be used; the first: {first}", code="no_cases", file=inspection.dataset.root)
     result = extract_fingerprint(inspection.dataset, inspection.summaries)
-    write_dataset(space.dataset, inspection.dataset)
+    write_dataset(space.cases, inspection.dataset)
     result.write(space.fingerprint)
     text = f"{space.fingerprint}: {len(result.cases)} cases, {', '.join(result.channels)}"
     return StepResult(list(inspection.outcomes), "\n".join([text, *result.notes]), {"cases": len(result.cases)})
@@ -148,7 +148,7 @@ def preprocess(
     from medseg.preprocessing.cases import prepare_cases
 
     space = Workspace(Path(workspace))
-    made, cases = Plan.read(space.plan), read_dataset(space.dataset)
+    made, cases = Plan.read(space.plan), read_dataset(space.cases)
     outcomes = []
     for name in configurations or made.configurations:
         configuration = made.configuration(name)
@@ -193,7 +193,7 @@ def train(
 
     space = Workspace(Path(workspace))
     outcomes, scores = run_fold(
-        space, read_dataset(space.dataset), configuration, fold, seconds=budget_s, epochs=epochs, device=device,
+        space, read_dataset(space.cases), configuration, fold, seconds=budget_s, epochs=epochs, device=device,
         restart=restart, settings=settings or {}, **objects,
     )  # fmt: skip
     return StepResult(outcomes, format_score_table(scores), {"folder": str(space.run(configuration, fold))})
@@ -213,7 +213,7 @@ def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None
     from medseg.training.runs import build_model
 
     space = Workspace(Path(workspace))
-    choice = build_model(space, read_dataset(space.dataset), configurations)
+    choice = build_model(space, read_dataset(space.cases), configurations)
     lines = [f"{space.model}: {choice.reason}", *(f"{name}: {why}" for name, why in choice.postprocessing.items())]
     return StepResult([], "\n".join(lines), choice.model_dump(mode="json"))
 
@@ -367,6 +367,7 @@ def run(
     """
     from medseg.compute import choose_device
     from medseg.core.plan import Plan
+    from medseg.inference import open_model
     from medseg.reporting import format_score_table, format_volume_table
     from medseg.training.whole_runs import choose_jobs, predict_own, share_time, tabulate_own
 
@@ -375,7 +376,7 @@ def run(
     preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
     named: dict[str, Any] = {"channels": channels, "labels": labels, "spacing_mm": spacing_mm}
     outcomes = plan(dataset, workspace, preset=preset, **named).outcomes
-    found, jobs = read_dataset(space.dataset), choose_jobs(space, configurations, folds, timed=budget_s is not None)
+    found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
     logger.info("planned for %s (preset %s); to train: %s", Plan.read(space.plan).target, preset, listed)
     names = list(dict.fromkeys(name for name, _ in jobs))
@@ -392,7 +393,8 @@ def run(
     outcomes += predict_own(space, found, device=device)
     more, scores, rows = tabulate_own(space, found)
     united = unite_outcomes([*outcomes, *more])
-    write_run(space.root, "run", united, started=started, notes=[*found.notes, choice.text])
+    details = {"notes": [*found.notes, choice.text], "model": open_model(space.model).digest}
+    write_run(space.root, "run", united, started=started, **details, **label_entries(found.labels))
     page = report(workspace)
     text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
     return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})

@@ -40,7 +40,8 @@ def enlarge_patch(patch_size: Sequence[int], *, flat_rotation: bool) -> tuple[in
     Returns:
         at least the patch along every axis, larger by an even number of voxels; an axis of one voxel stays as it is.
     """
-    grown = [int(np.ceil(size * MARGIN / 2) * 2) if size > 1 else size for size in patch_size]
+    # An even number more, so that the patch's centre is the enlarged one's.
+    grown = [size + 2 * int(np.ceil(size * (MARGIN - 1) / 2)) if size > 1 else size for size in patch_size]
     if flat_rotation:
         grown[0] = patch_size[0]
     return tuple(grown)

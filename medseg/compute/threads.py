@@ -62,7 +62,9 @@ def _track(futures: Iterable[Future[Result]], title: str) -> Iterable[Future[Res
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # A bar that cannot move would leave empty lines in a log.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(title, total=len(pending))
         for future in _finished(pending):
             yield future

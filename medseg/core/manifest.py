@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.core.errors import MedsegError
+from medseg.core.labels import LabelScheme
 from medseg.core.records import write_json
 
 CaseStatus = Literal["done", "refused", "failed", "skipped"]
@@ -110,6 +111,16 @@ def unite_outcomes(outcomes: Iterable[CaseOutcome]) -> list[CaseOutcome]:
 def name_time() -> str:
     """The present time for ``run.json``, in UTC to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def label_entries(labels: LabelScheme | None) -> dict[str, Any]:
+    """Labels as nnU-Net's ``dataset.json`` writes them, for ``run.json``, so that a folder of masks explains itself."""
+    if labels is None:
+        return {}
+    named: dict[str, int | list[int]] = {"background": 0}
+    named |= {name: values[0] if len(values) == 1 else list(values) for name, values in labels.labels.items()}
+    named |= {"ignore": labels.ignore} if labels.ignore is not None else {}
+    return {"labels": named, "regions_class_order": list(labels.paint_order)}
 
 
 def write_run(

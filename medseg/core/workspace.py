@@ -13,9 +13,9 @@ class Workspace:
     root: Path
 
     @property
-    def dataset(self) -> Path:
+    def cases(self) -> Path:
         """Where the data set's files are."""
-        return self.root / "dataset.json"
+        return self.root / "cases.json"
 
     @property
     def fingerprint(self) -> Path:

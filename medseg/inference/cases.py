@@ -10,7 +10,7 @@ from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import DatasetError, MedsegError, ResourceError
 from medseg.core.geometry import Geometry
-from medseg.core.manifest import CaseOutcome, hash_file, name_time, outcome_of_error, write_run
+from medseg.core.manifest import CaseOutcome, hash_file, label_entries, name_time, outcome_of_error, write_run
 from medseg.core.records import read_json
 from medseg.core.volume import Volume
 from medseg.inference.predictor import Prediction, Predictor
@@ -70,20 +70,11 @@ def predict_cases(
     outcomes = sorted(
         [*done, *failures, *(outcome_of_error(problem) for problem in dataset.problems)], key=lambda o: o.case
     )
-    labels = predictor.model.plan.labels
     write_run(
         output, "predict", outcomes, started=started, model=predictor.model.digest, settings=predictor.provenance,
-        labels=_label_entry(labels.labels, labels.ignore), regions_class_order=list(labels.paint_order),
-        layout=dataset.layout,
+        layout=dataset.layout, **label_entries(predictor.model.plan.labels),
     )  # fmt: skip
     return outcomes
-
-
-def _label_entry(labels: dict[str, tuple[int, ...]], ignore: int | None) -> dict[str, int | list[int]]:
-    """Labels as nnU-Net's dataset.json writes them, so that a folder of masks explains itself."""
-    named: dict[str, int | list[int]] = {"background": 0}
-    named |= {name: values[0] if len(values) == 1 else list(values) for name, values in labels.items()}
-    return named | ({"ignore": ignore} if ignore is not None else {})
 
 
 def _input_key(case: Case) -> str:

@@ -3,10 +3,10 @@
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.choosing import Candidate, Choice, choose_candidate, rate_candidate
 from medseg.training.folds import train_fold
+from medseg.training.job import TrainedFold
 from medseg.training.losses import LOSSES, Loss
 from medseg.training.monitor import EpochRecord
 from medseg.training.schedule import parse_duration
-from medseg.training.trainer import TrainedFold
 from medseg.training.validation import Validator, make_validator, validate_case
 
 __all__ = [

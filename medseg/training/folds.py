@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
 from medseg.preprocessing import PreparedCase
+from medseg.training.job import Job, TrainedFold
 from medseg.training.losses import Loss
 from medseg.training.memory_cases import hold_in_memory
 from medseg.training.monitor import Callback
-from medseg.training.trainer import Job, TrainedFold, train_network
+from medseg.training.trainer import train_network
 
 
 def train_fold(
@@ -55,6 +57,7 @@ def train_fold(
         PlanError: no training case, an unknown name, or a run made with other settings; the keys are named.
         ResourceError: the device is not there, or the loss was not finite three times in a row.
     """
+    began = time.monotonic()
     channels = len(plan.channels)
     job = Job(
         plan=plan,
@@ -71,6 +74,7 @@ def train_fold(
         network=network,
         augmentations=augmentations,
         callbacks=callbacks,
+        began=began,
     )
     return train_network(job, restart=restart)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
@@ -10,6 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from medseg.core.atomic import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +27,8 @@ class EpochRecord:
     Args:
         epoch: counted from 1.
         steps: optimiser steps so far.
-        loss: mean training loss of the epoch.
-        validation_loss: on patches of the validation cases; None without any.
+        loss: mean training loss of the epoch; None where no step of it had a finite one.
+        validation_loss: on patches of the validation cases; None without any, or where it is not finite.
         patch_dice: per label on those patches, None where the label is absent from them. Not the Dice of whole scans.
         seconds_left: an estimate.
         alarms: what looks wrong, each with a remedy.
@@ -35,7 +38,7 @@ class EpochRecord:
     steps: int
     total_steps: int
     learning_rate: float
-    loss: float
+    loss: float | None
     validation_loss: float | None
     patch_dice: dict[str, float | None]
     seconds_left: float
@@ -78,7 +81,7 @@ class Monitor:
     def report(self, record: EpochRecord) -> None:
         """Log one epoch; on the screen at most a line every few seconds, and the last epoch always."""
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(asdict(record)) + "\n")
+            stream.write(_format_line(record))
         self._add_events(record)
         now, last = time.monotonic(), record.steps >= record.total_steps
         if record.alarms or last or now - self._last_line > 5.0:
@@ -106,6 +109,33 @@ class Monitor:
         self._events.add_event(events.Event(wall_time=time.time(), step=record.steps, summary=summary))
 
 
+def rewind_log(folder: Path, steps: int) -> list[EpochRecord]:
+    """Take the epochs after a checkpoint out of ``log.jsonl``; they are done again.
+
+    Args:
+        folder: the run's folder.
+        steps: at which training goes on.
+    Returns:
+        the epochs before, in order; none where there is no log. A line that was cut off while it was written is no epoch.
+    """
+    path = folder / "log.jsonl"
+    if not path.is_file():
+        return []
+    kept = []
+    for line in path.read_text("utf-8").splitlines():
+        with contextlib.suppress(ValueError, TypeError):
+            content = json.loads(line)
+            record = EpochRecord(**{**content, "alarms": tuple(content["alarms"])})
+            if record.steps <= steps:
+                kept.append(record)
+    write_text(path, "".join(_format_line(record) for record in kept))
+    return kept
+
+
+def _format_line(record: EpochRecord) -> str:
+    return json.dumps(asdict(record)) + "\n"
+
+
 def format_epoch(title: str, record: EpochRecord) -> str:
     """One line: epoch, loss, patch Dice per label, time left."""
     dice = ", ".join(
@@ -113,7 +143,8 @@ def format_epoch(title: str, record: EpochRecord) -> str:
     )
     minutes, seconds = divmod(round(record.seconds_left), 60)
     share = 100 * record.steps // max(1, record.total_steps)
-    return f"{title}: {share} %, loss {record.loss:.3f}, patch Dice {dice or '-'}, {minutes}:{seconds:02d} left"
+    loss = "-" if record.loss is None else f"{record.loss:.3f}"
+    return f"{title}: {share} %, loss {loss}, patch Dice {dice or '-'}, {minutes}:{seconds:02d} left"
 
 
 def raise_alarms(

@@ -47,7 +47,6 @@ def learning_rate(step: int, total: int | None, start: float, *, warm_up: bool) 
     return start * decay * ramp
 
 
-def fit_steps(seconds: float, seconds_per_step: float, iterations_per_epoch: int) -> int:
-    """How many steps fit into a time, whole epochs where at least one fits, never fewer than one step."""
-    steps = int(seconds / seconds_per_step)
-    return max(1, steps - steps % iterations_per_epoch if steps >= iterations_per_epoch else steps)
+def fit_steps(seconds: float, seconds_per_step: float) -> int:
+    """How many whole steps fit into a time; 0 where none does."""
+    return int(seconds / seconds_per_step)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medseg.core.dataset import Case, Dataset, MaskSource
 from medseg.core.errors import DatasetError, PlanError
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
 from medseg.core.plan import Plan
 from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score
@@ -157,7 +157,7 @@ def _mask_path(space: Workspace, case: Case) -> Path:
 def _collect_validation(space: Workspace, dataset: Dataset) -> list[CaseOutcome]:
     model = open_model(space.model)
     name = model.record.members[0].configuration
-    outcomes = []
+    outcomes, started = [], name_time()
     shutil.rmtree(space.predictions, ignore_errors=True)
     for case in dataset.cases:
         fold = fold_of_cases(space).get(case.name)
@@ -172,4 +172,7 @@ def _collect_validation(space: Workspace, dataset: Dataset) -> list[CaseOutcome]
             "there is no case to report on: every case was trained on and there are no test cases", code="no_cases",
             remedy="Use --folds 0 or each, or add imagesTs",
         )  # fmt: skip
+    write_run(
+        space.predictions, "run", outcomes, started=started, model=model.digest, **label_entries(model.plan.labels)
+    )
     return outcomes

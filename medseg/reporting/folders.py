@@ -1,0 +1,158 @@
+"""A report about a folder of results: tables, masks and scans are found, drawn and put on one page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.compute import map_cases
+from medseg.core.dataset import Case, Dataset, MaskSource, read_dataset
+from medseg.core.errors import DatasetError
+from medseg.core.labels import LabelScheme
+from medseg.core.manifest import CaseOutcome
+from medseg.core.records import read_json
+from medseg.core.results import Measurement, Score, read_rows
+from medseg.core.workspace import Workspace
+from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
+from medseg.reporting.content import CaseFigures, Line, ReportContent
+from medseg.reporting.drawing import draw_case
+from medseg.reporting.html import write_report
+
+
+def report_folder(
+    directory: Path, *, images: str | Path | None = None, references: str | Path | None = None
+) -> tuple[list[CaseOutcome], Path]:
+    """Write ``DIR/report.html`` from what the folder holds.
+
+    Args:
+        directory: a workspace, or an output folder of ``predict``, ``evaluate`` or ``measure``.
+        images: the scans, to draw; a workspace knows its own.
+        references: reference masks to draw beside; a workspace knows its own.
+    Returns:
+        an outcome per case that was drawn, and the report's path.
+    Raises:
+        DatasetError: the folder holds neither tables nor masks.
+    """
+    dataset = _read_workspace(directory)
+    masks = _find_masks(directory)
+    scores = _read_table(directory / "scores.csv", Score)
+    measurements = _read_table(directory / "measurements.csv", Measurement)
+    if not (masks or scores or measurements):
+        raise DatasetError(
+            "it holds neither masks nor scores.csv nor measurements.csv", code="no_results", file=directory,
+            remedy="Give an output folder of medseg run, predict, evaluate or measure",
+        )  # fmt: skip
+    labels = settle_labels(None, (directory, directory / "predictions"), masks.values())
+    scans = find_images(images) if images is not None else _cases_of(dataset)
+    referred = find_masks(references) if references is not None else _references_of(dataset)
+    patients = find_patients(images or directory) | {c.name: (c.patient, c.day) for c in scans.values()}
+    lines = _read_lines(directory / "measurements.json")
+
+    def draw(name: str) -> CaseFigures:
+        return _draw(name, masks[name], scans.get(name), referred.get(name), labels, lines.get(name, ()), patients)
+
+    shown = [name for name in masks if name in scans]
+    figures, failures = map_cases(draw, shown, str, title="report")
+    path = directory / "report.html"
+    content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
+    write_report(
+        path,
+        ReportContent(
+            title=f"Segmentation report: {dataset.name if dataset else directory.resolve().name}",
+            dataset=dataset.name if dataset else directory.resolve().name,
+            labels=labels,
+            scores=scores,
+            measurements=measurements,
+            cases=figures,
+            outcomes=[*_outcomes_of(content), *failures],
+            summary=read_json(directory / "summary.json") if (directory / "summary.json").is_file() else None,
+            training=_read_log(directory),
+            notes=tuple(content.get("notes", ())),
+            warnings=tuple(content.get("warnings", ())),
+            provenance=_provenance_of(content),
+        ),
+    )
+    return [CaseOutcome(figure.case, "done") for figure in figures] + failures, path
+
+
+def _draw(
+    name: str,
+    mask: MaskSource,
+    scan: Case | None,
+    reference: MaskSource | None,
+    labels: LabelScheme,
+    lines: Sequence[Line],
+    patients: dict[str, tuple[str, int | None]],
+) -> CaseFigures:
+    assert scan is not None  # only cases with a scan are drawn
+    volume = read_volume(scan)
+    segmentation = read_segmentation(mask, labels=labels, like=volume.geometry, case=name)
+    truth = None
+    if reference is not None:
+        truth = read_segmentation(reference, labels=labels, like=volume.geometry, case=name)
+    patient, day = patients.get(name, (name, None))
+    return draw_case(volume, segmentation, truth, labels, case=name, patient=patient, day=day, lines=lines)
+
+
+def _read_workspace(directory: Path) -> Dataset | None:
+    path = Workspace(directory).cases
+    if not path.is_file():
+        return None
+    return read_dataset(path)
+
+
+def _find_masks(directory: Path) -> dict[str, MaskSource]:
+    try:
+        return find_masks(directory / "predictions" if (directory / "predictions").is_dir() else directory)
+    except DatasetError:
+        return {}
+
+
+def _read_table(path: Path, kind: type[Any]) -> list[Any]:
+    return read_rows(path, kind) if path.is_file() else []
+
+
+def _cases_of(dataset: Dataset | None) -> dict[str, Case]:
+    return {case.name: case for case in (*dataset.cases, *dataset.test_cases)} if dataset else {}
+
+
+def _references_of(dataset: Dataset | None) -> dict[str, MaskSource]:
+    return {name: case.mask for name, case in _cases_of(dataset).items() if case.mask is not None}
+
+
+def _read_lines(path: Path) -> dict[str, list[Line]]:
+    """The longest axial diameter of each label's largest lesion, by case."""
+    if not path.is_file():
+        return {}
+    found: dict[str, list[Line]] = {}
+    for case, lesions in read_json(path).get("diameters", {}).items():
+        best: dict[str, tuple[float, Line]] = {}
+        for lesion, entry in lesions.items():
+            label = lesion.rpartition("-")[0]
+            first, second = (tuple(point) for point in entry["ends_index"])
+            text = f"{entry['length_mm']:.1f} mm"
+            line = Line(label, entry["axis"], entry["slice"], first, second, text)
+            if entry["length_mm"] > best.get(label, (0.0, None))[0]:
+                best[label] = (entry["length_mm"], line)
+        found[case] = [line for _, line in best.values()]
+    return found
+
+
+def _outcomes_of(content: dict[str, Any]) -> list[CaseOutcome]:
+    return [CaseOutcome(**{**case, "inputs": tuple(case["inputs"])}) for case in content.get("cases", ())]
+
+
+def _provenance_of(content: dict[str, Any]) -> dict[str, str]:
+    entries = {key: content[key] for key in ("version", "command", "model") if content.get(key)}
+    return {**{key: str(value) for key, value in entries.items()}, **content.get("settings", {})}
+
+
+def _read_log(directory: Path) -> list[dict[str, Any]]:
+    """The epochs of the first run, for the training curve."""
+    log = next(iter(sorted(directory.glob("runs/*/*/log.jsonl"))), None)
+    if log is None:
+        return []
+    records = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]
+    return [{"epoch": r["epoch"], "loss": r["loss"], "dice": r["patch_dice"]} for r in records]
