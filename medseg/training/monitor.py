@@ -116,7 +116,7 @@ def rewind_log(folder: Path, steps: int) -> list[EpochRecord]:
         folder: the run's folder.
         steps: at which training goes on.
     Returns:
-        the epochs before, in order; none where there is no log. A line that was cut off while it was written is no epoch.
+        the epochs before, in order; none where there is no log. A line cut off while it was written is no epoch.
     """
     path = folder / "log.jsonl"
     if not path.is_file():
