@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from medseg.compute.devices import choose_device
+from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration, Plan
 from medseg.inference import as_forward, place_windows
@@ -26,8 +26,8 @@ def time_window(plan: Plan, configuration: Configuration, device: str) -> float:
     """Seconds that the configuration's network needs for one window, measured once on random numbers."""
     chosen = choose_device(device)
     network = build_network(configuration, len(plan.channels), plan.labels.channel_count).to(chosen)
-    layout = torch.channels_last_3d if configuration.dimensions == 3 else torch.channels_last
-    forward = as_forward(network.to(memory_format=layout), configuration.dimensions)  # type: ignore[call-overload]
+    precision = choose_precision(configuration.training.precision, chosen)
+    forward = as_forward(network, configuration.dimensions, precision)
     windows = torch.randn(2, len(plan.channels), *configuration.patch_size, device=chosen)
     with torch.inference_mode():
         forward(windows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from medseg.compute.devices import choose_device
+from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case
 from medseg.core.plan import Configuration, Plan
 from medseg.core.results import Score
@@ -63,7 +63,8 @@ def make_validator(
     module = build_network(configuration, len(plan.channels), plan.labels.channel_count, network=network)
     module.load_state_dict(dict(weights))
     module.to(chosen)
-    return Validator(plan, configuration, as_forward(module, configuration.dimensions), chosen, fold)
+    precision = choose_precision(configuration.training.precision, chosen)
+    return Validator(plan, configuration, as_forward(module, configuration.dimensions, precision), chosen, fold)
 
 
 def validate_case(

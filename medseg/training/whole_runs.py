@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
+from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case, Dataset, MaskSource
 from medseg.core.errors import DatasetError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
@@ -105,7 +108,10 @@ def predict_own(space: Workspace, dataset: Dataset, *, device: str) -> list[Case
         DatasetError: there are neither test cases nor validation cases.
     """
     if dataset.test_cases:
-        predictor = Predictor.load(space.model, device=device)
+        # In the precision of training, as the folds were validated: what is reported is what was chosen by.
+        chosen = choose_device(device)
+        dtype = choose_precision("auto", chosen)
+        predictor = Predictor.load(space.model, device=device, precision="exact" if dtype == torch.float32 else "bf16")
         found = Dataset(dataset.root, dataset.name, dataset.layout, dataset.test_cases, spacing_mm=dataset.spacing_mm)
         return predict_cases(predictor, found, space.predictions)
     return _collect_validation(space, dataset)
