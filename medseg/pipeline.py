@@ -214,7 +214,7 @@ def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None
 
     space = Workspace(Path(workspace))
     choice = build_model(space, read_dataset(space.cases), configurations)
-    lines = [f"{space.model}: {choice.reason}", *(f"{name}: {why}" for name, why in choice.postprocessing.items())]
+    lines = [f"{space.model}: {choice.reason}", *choice.postprocessing.values()]
     return StepResult([], "\n".join(lines), choice.model_dump(mode="json"))
 
 
@@ -386,14 +386,14 @@ def run(
         if budget_s is not None:
             seconds = share_time(space, found, jobs[number:], budget_s - (time.monotonic() - began), device)
             logger.info("%s fold %s: %.0f s of training", name, fold, seconds)
-        outcomes += train(
-            workspace, configuration=name, fold=fold, budget_s=seconds, epochs=epochs, device=device
-        ).outcomes
-    choice = choose(workspace, configurations=names)
+        trained = train(workspace, configuration=name, fold=fold, budget_s=seconds, epochs=epochs, device=device)
+        outcomes += trained.outcomes
+    choice = choose(workspace, configurations=names).content
     outcomes += predict_own(space, found, device=device)
     more, scores, rows = tabulate_own(space, found)
     united = unite_outcomes([*outcomes, *more])
-    details = {"notes": [*found.notes, choice.text], "model": open_model(space.model).digest}
+    notes = [*found.notes, choice["reason"], *choice["postprocessing"].values()]
+    details = {"notes": notes, "model": open_model(space.model).digest}
     write_run(space.root, "run", united, started=started, **details, **label_entries(found.labels))
     page = report(workspace)
     text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"

@@ -231,7 +231,7 @@ def _choose_postprocessing(
 
     tables, _ = map_cases(tabulate, files, lambda path: path.name)
     rules, evidence = choose_rules(tables)
-    return rules, {entry.label: entry.reason for entry in evidence}
+    return rules, {entry.label: f"{entry.label}: {entry.reason}" for entry in evidence}
 
 
 def _describe_origin(dataset: Dataset, validated: int) -> dict[str, str]:
