@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medseg.compute import map_cases
@@ -38,43 +40,58 @@ def predict_cases(
         dataset: the cases, as ``find_inputs`` gives them; its problems become refused cases.
         output: the folder for masks.
         file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG whatever it says.
-        save_probabilities: also write ``CASE_probabilities_LABEL`` per channel.
+        save_probabilities: also write ``probabilities/CASE_LABEL.nii.gz`` per channel.
         spacing_mm: for pictures, which seldom know theirs.
     Returns:
-        an outcome per case; ``skipped`` where ``run.json`` says that the same model made the same file from the same
-        input, and the file still has its hash.
+        an outcome per case; ``skipped`` where ``run.json`` says that the same model made the same files with the
+        same settings from the same input, and they still have their hashes.
     Raises:
         DatasetError: an unknown format.
         ResourceError: the folder cannot be written.
     """
     if file_format not in ENDINGS:
         raise DatasetError(f"unknown format {file_format!r}", code="format", remedy=f"Known: {', '.join(ENDINGS)}")
-    before = _read_finished(output, predictor)
-    started = name_time()
+    settings = {
+        **predictor.provenance,
+        "format": file_format,
+        "probabilities": "yes" if save_probabilities else "no",
+        "spacing_mm": ", ".join(map(str, spacing_mm or dataset.spacing_mm or ())) or "as in the files",
+    }
+    finished, started = _read_finished(output, settings), name_time()
+
+    def note(outcomes: Iterable[CaseOutcome]) -> None:
+        try:
+            write_run(
+                output, "predict", outcomes, started=started, model=predictor.model.digest, settings=settings,
+                layout=dataset.layout, **label_entries(predictor.model.plan.labels),
+            )  # fmt: skip
+        except OSError as error:
+            raise ResourceError(f"the folder cannot be written: {error.strerror}", file=output) from None
 
     def predict(case: Case) -> CaseOutcome:
-        inputs = tuple(str(source.path) for source in case.images)
         key = _input_key(case)
-        old = before.get(case.name)
-        if old is not None and old[0] == key and _still_there(output, old[1]):
-            return CaseOutcome(case.name, "skipped", code=key, inputs=inputs, outputs=old[1])
-        volume = read_volume(case, predictor.model.plan.channels, spacing_mm=spacing_mm or dataset.spacing_mm)
-        prediction = predictor.predict(volume, with_probabilities=save_probabilities)
-        names = _write(prediction, volume, case, output, file_format, predictor)
-        return CaseOutcome(
-            case.name, "done", code=key, inputs=inputs, outputs={n: hash_file(output / n) for n in names}
-        )
+        old = finished.pop(case.name, None)
+        if old is None or old.code != key or not _still_there(output, old.outputs):
+            volume = read_volume(case, predictor.model.plan.channels, spacing_mm=spacing_mm or dataset.spacing_mm)
+            prediction = predictor.predict(volume, with_probabilities=save_probabilities)
+            names = _write(prediction, volume, case, output, file_format, predictor)
+            outputs = {name: hash_file(output / name) for name in names}
+            finished[case.name] = CaseOutcome(case.name, "done", code=key, inputs=_list_inputs(case), outputs=outputs)
+            note(finished.values())  # a run that is stopped goes on after its last case
+        else:
+            finished[case.name] = replace(old, status="skipped")
+        return finished[case.name]
 
     # One case at a time: the network itself uses every core.
     done, failures = map_cases(predict, dataset.cases, lambda case: case.name, threads=1, title="predict")
-    outcomes = sorted(
-        [*done, *failures, *(outcome_of_error(problem) for problem in dataset.problems)], key=lambda o: o.case
-    )
-    write_run(
-        output, "predict", outcomes, started=started, model=predictor.model.digest, settings=predictor.provenance,
-        layout=dataset.layout, **label_entries(predictor.model.plan.labels),
-    )  # fmt: skip
+    problems = [outcome_of_error(problem) for problem in dataset.problems]
+    outcomes = sorted([*done, *failures, *problems], key=lambda outcome: outcome.case)
+    note(outcomes)
     return outcomes
+
+
+def _list_inputs(case: Case) -> tuple[str, ...]:
+    return tuple(str(source.path) for source in case.images)
 
 
 def _input_key(case: Case) -> str:
@@ -90,21 +107,18 @@ def _input_key(case: Case) -> str:
     return "|".join(parts)
 
 
-def _read_finished(output: Path, predictor: Predictor) -> dict[str, tuple[str, dict[str, str]]]:
-    """Finished cases of an earlier run with the same model and settings: name to input key and outputs."""
+def _read_finished(output: Path, settings: Mapping[str, str]) -> dict[str, CaseOutcome]:
+    """The finished cases of an earlier run with the same model and settings, by name."""
     path = output / "run.json"
     if not path.is_file():
         return {}
     try:
         content = read_json(path)
-        if content.get("settings") != predictor.provenance:
+        if content.get("settings") != settings:
             return {}
-        return {
-            case["case"]: (case["code"], case["outputs"])
-            for case in content["cases"]
-            if case["status"] in ("done", "skipped")
-        }
-    except (MedsegError, KeyError, TypeError):
+        outcomes = [CaseOutcome(**{**case, "inputs": tuple(case["inputs"])}) for case in content["cases"]]
+        return {outcome.case: outcome for outcome in outcomes if outcome.status in ("done", "skipped")}
+    except (MedsegError, AttributeError, KeyError, TypeError):
         logger.warning("%s is damaged; all cases are done again", path)
         return {}
 
@@ -137,6 +151,7 @@ def _write_probabilities(
     for name, array in zip(
         channels, prediction.probabilities if prediction.probabilities is not None else (), strict=True
     ):
-        names.append(f"probabilities/{case.name}_{name}.nii.gz")
+        plain = re.sub(r"[^\w.-]+", "_", name)  # a slash in a label's name would lead out of the folder
+        names.append(f"probabilities/{case.name}_{plain}.nii.gz")
         write_volume(output / names[-1], Volume(array[None], geometry, (name,)))
     return names

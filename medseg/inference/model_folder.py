@@ -91,7 +91,7 @@ def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
             path = weights_path(folder, member.configuration, fold)
             if not path.is_file():
                 raise ModelError("the weights are missing", file=path)
-            files[path.relative_to(folder).as_posix()] = hash_file(path)
+            files[_hash_name(folder, member.configuration, fold)] = hash_file(path)
     record.model_copy(update={"files": files}).write(folder / RECORD)
 
 
@@ -115,11 +115,31 @@ def open_model(folder: str | Path) -> Model:
         for name, digest in record.files.items():
             _check_file(folder, name, digest)
         plan = Plan.read(folder / PLAN)
+        _check_record(record, plan, folder)
     except MedsegError as error:
         raise ModelError(error.reason, file=error.file or path, remedy=error.remedy) from None
-    for member in record.members:
-        plan.configuration(member.configuration)
     return Model(folder, record, plan, hash_file(path))
+
+
+def _check_record(record: ModelRecord, plan: Plan, folder: Path) -> None:
+    """Whether record and plan fit each other, and every file that is loaded later stands among the hashed ones."""
+    if not record.members or not all(member.folds for member in record.members):
+        raise ModelError("it names no network")
+    if record.labels != plan.labels or record.channels != plan.channels:
+        raise ModelError("its labels or channels are not the plan's")
+    if not {0, 1, 2}.issuperset(record.mirror_axes):
+        raise ModelError(f"mirror_axes {record.mirror_axes}, expected some of 0, 1, 2")
+    weights = [
+        (plan.configuration(member.configuration).name, fold) for member in record.members for fold in member.folds
+    ]
+    needed = [PLAN, *(_hash_name(folder, configuration, fold) for configuration, fold in weights)]
+    missing = [name for name in needed if name not in record.files]
+    if missing:
+        raise ModelError(f"there is no hash of {missing[0]}", remedy="Copy the whole model folder again")
+
+
+def _hash_name(folder: Path, configuration: str, fold: int | str) -> str:
+    return weights_path(folder, configuration, fold).relative_to(folder).as_posix()
 
 
 def _check_file(folder: Path, name: str, digest: str) -> None:

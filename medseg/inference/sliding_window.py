@@ -78,6 +78,7 @@ def predict_logits(
     """
     device = device or image.device
     padded, inner = _pad_to_patch(image.to(device), patch_size)
+    mirror_axes = [axis for axis in mirror_axes if patch_size[axis] > 1]  # flipping one voxel changes nothing
     weights = weigh_window(patch_size).to(device)
     total: Tensor | None = None
     divisor = torch.zeros(padded.shape[1:], device=device)
