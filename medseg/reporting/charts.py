@@ -103,7 +103,7 @@ def chart_dice(
         return None
     labels = sorted(found, key=lambda name: rank_label(name, names))
     left = 24 + round(7.2 * min(28, max(len(name) for name in labels)))
-    width, height = 1100, _ROW * len(labels) + _AXIS
+    width, height = 900, _ROW * len(labels) + _AXIS
     lowest = min(value for group in found.values() for value, _ in group)
     start = min(0.8, math.floor(lowest * 10 + 1e-9) / 10)
 
@@ -187,7 +187,8 @@ def _make_curves(
         return None
     (width, height), left, above = size, 52, 12
     bottom = height - 40
-    lowest, highest = min(0.0, *(y for _, y in known)), top or max(y for _, y in known) or 1.0
+    lowest, highest = min(0.0, *(y for _, y in known)), top or max(0.0, *(y for _, y in known))
+    highest = highest if highest > lowest else lowest + 1.0
     y_ticks = _ticks(lowest, highest)
     first, last = min(x for x, _ in known), max(x for x, _ in known)
     x_ticks = [t for t in _ticks(first, last, whole=True) if first <= t <= last] if last > first else [first]

@@ -37,7 +37,8 @@ class _Scan:
     labels: LabelScheme
     lines: tuple[Line, ...]
     window: Window | None
-    box: Box | None
+    box: Box | None  # around all labels of both masks
+    value_boxes: tuple[dict[int, Box], ...]  # of each mask: the box of each value, within that box
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def draw_case(
     masks = ((segmentation, False), *(((reference, True),) if reference is not None else ()))
     box = _join_boxes([bound_mask(mask.array) for mask, _ in masks])
     window = choose_window(volume, box) if volume is not None else None
-    scan = _Scan(volume, masks, labels, tuple(lines), window, box)
+    value_boxes = tuple(_bound_values(mask.array[box]) if box else {} for mask, _ in masks)
+    scan = _Scan(volume, masks, labels, tuple(lines), window, box, value_boxes)
     view = make_view(segmentation.geometry, choose_planes(segmentation.geometry)[0])
     spots = [spot for name in labels.names if (spot := _find_spot(scan, view, name)) is not None]
     shown = spots[:_MOST_KEY_SLICES]
@@ -113,18 +115,23 @@ def _join_boxes(boxes: Sequence[Box | None]) -> Box | None:
     return tuple(slice(min(s.start for s in spans), max(s.stop for s in spans)) for spans in zip(*there, strict=True))
 
 
+def _bound_values(array: NDArray[Any]) -> dict[int, Box]:
+    """The box of each value but 0, found in one pass, however many labels there are."""
+    from scipy.ndimage import find_objects  # type: ignore[attr-defined]  # re-exported at run time
+
+    return {value: box for value, box in enumerate(find_objects(array), start=1) if box is not None}
+
+
 def _find_spot(scan: _Scan, view: View, name: str) -> _Spot | None:
     # The prediction decides; only where it lacks the label does the reference.
     if scan.box is None:
         return None
-    start = tuple(span.start for span in scan.box)
-    for segmentation, is_reference in scan.masks:
-        mask = scan.labels.mask(segmentation.array[scan.box], name)
-        inner = bound_mask(mask)
+    for (segmentation, is_reference), boxes in zip(scan.masks, scan.value_boxes, strict=True):
+        inner = _join_boxes([boxes.get(value) for value in scan.labels.labels[name]])
         if inner is None:
             continue
-        mask = mask[inner]
-        start = tuple(a + b.start for a, b in zip(start, inner, strict=True))
+        mask = scan.labels.mask(segmentation.array[scan.box][inner], name)
+        start = tuple(a.start + b.start for a, b in zip(scan.box, inner, strict=True))
         areas = np.count_nonzero(mask, axis=tuple(axis for axis in range(3) if axis != view.slice_axis))
         first_line = _find_line(scan, view, name, range(start[view.slice_axis], start[view.slice_axis] + len(areas)))
         index = int(np.argmax(areas))

@@ -55,6 +55,10 @@ def _describe_page(content: ReportContent) -> dict[str, Any]:
     rows = gather_measurements(content.measurements, names)
     scores = gather_scores(content.scores)
     summary = aggregate_scores(content.scores) if content.summary is None else content.summary
+    rows_of = {case: list(group) for case, group in groupby(rows, key=lambda row: row.case)}
+    scores_of: dict[str, dict[str, dict[str, Score]]] = {}
+    for (case, label), metrics in scores.items():
+        scores_of.setdefault(case, {})[label] = metrics
     anchors = {figures.case: f"case-{number}" for number, figures in enumerate(content.cases, start=1)}
     findings = find_warnings(content, rows)
     outcomes = tables.tabulate_outcomes(content.outcomes)
@@ -69,13 +73,15 @@ def _describe_page(content: ReportContent) -> dict[str, Any]:
         "outcomes": outcomes,
         "overview": tables.tabulate_overview(rows, summary, names),
         "scores": tables.tabulate_scores(summary, names),
-        "treatment": summary.get("treatment", ""),
         "strip": charts.chart_dice(content.scores, summary, names, anchors),
         "cohort": tables.tabulate_cohort(rows, scores, names, anchors),
         "lesions": tables.tabulate_lesions(rows, names, anchors),
         "courses": _describe_courses(rows, names, anchors),
         "curves": charts.chart_training(content.training, names),
-        "cases": [_describe_case(figures, rows, scores, content, anchors) for figures in content.cases],
+        "cases": [
+            _describe_case(figures, rows_of.get(figures.case, []), scores_of.get(figures.case, {}), names, anchors)
+            for figures in content.cases
+        ],
         "provenance": [(key, str(value)) for key, value in content.provenance.items()],
     }
 
@@ -161,17 +167,14 @@ def _describe_courses(
 def _describe_case(
     figures: CaseFigures,
     rows: Sequence[MeasuredRow],
-    scores: Mapping[tuple[str, str], Mapping[str, Score]],
-    content: ReportContent,
+    scores: Mapping[str, Mapping[str, Score]],
+    names: Sequence[str],
     anchors: Mapping[str, str],
 ) -> dict[str, Any]:
-    names = content.labels.names
-    own_rows = [row for row in rows if row.case == figures.case and row.instance == 0]
-    own_scores = {label: metrics for (case, label), metrics in scores.items() if case == figures.case}
     return {
         "figures": figures,
         "anchor": anchors[figures.case],
-        "table": tables.tabulate_case(own_rows, own_scores, names),
+        "table": tables.tabulate_case([row for row in rows if row.instance == 0], scores, names),
         "key_slices": [figure for figure in figures.slices if figure.is_key],
         "thumbnails": [figure for figure in figures.slices if not figure.is_key],
         "ink": {name: colour_number(names, name) for name in names},

@@ -374,7 +374,7 @@ def _spread_cells(metric: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
         _mean_cell(entry),
         _score_number_cell(number_of(entry, "median"), unit),
         Cell(quartiles, low, kind="missing" if low is None else ""),
-        Cell(statuses or "all ok", statuses, hint, kind="" if statuses else "quiet"),
+        Cell(statuses or "all ok", statuses, hint, kind="long" if statuses else "quiet"),
     )
 
 

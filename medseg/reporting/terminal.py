@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from medseg.core.results import Measurement, Score
 from medseg.reporting.aggregates import aggregate_scores, number_of
 from medseg.reporting.cohort import MeasuredRow, gather_measurements
-from medseg.reporting.quantities import DASH, format_number, format_value, title_of
+from medseg.reporting.quantities import DASH, format_number, format_score, format_value, title_of
 
 
 def format_score_table(scores: Sequence[Score]) -> str:
@@ -38,9 +38,9 @@ def format_score_table(scores: Sequence[Score]) -> str:
         for metric in metrics:
             entry = entries.get(metric, {})
             mean, low, high = (number_of(entry, key) for key in ("finite_mean", "low", "high"))
-            text = format_value(mean, units[metric])
+            text = format_score(mean, units[metric])
             if metric == first and low is not None and high is not None:
-                text += f" [{format_number(low, units[metric])}, {format_number(high, units[metric])}]"
+                text += f" [{format_score(low, units[metric])}, {format_score(high, units[metric])}]"
             infinite = bool(entry) and entry["finite_n"] < entry["n"]
             left_out |= infinite
             line.append(f"{text}*" if infinite else text)
