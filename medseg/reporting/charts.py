@@ -163,8 +163,8 @@ def chart_training(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -
         ]
         dice.append((name, colour_number(names, name), values))
     charts = [
-        _make_curves("Training loss", "epoch", [("loss", -1, loss)], size=(540, 230), unit=""),
-        _make_curves("Dice of validation patches", "epoch", dice, size=(540, 230), unit="", top=1.0),
+        _make_curves("Training loss", "epoch", [("loss", -1, loss)], size=(520, 230), unit=""),
+        _make_curves("Dice of validation patches", "epoch", dice, size=(520, 230), unit="", top=1.0),
     ]
     return [chart for chart in charts if chart is not None]
 
@@ -222,8 +222,8 @@ def _make_curves(
         height,
         left,
         bottom,
-        tuple((place_x(t), f"{t:g}") for t in x_ticks),
-        tuple((place_y(t), f"{t:g}") for t in y_ticks),
+        tuple((place_x(t), f"{t:g}".replace("-", "−")) for t in x_ticks),
+        tuple((place_y(t), f"{t:g}".replace("-", "−")) for t in y_ticks),
         tuple(drawn),
     )
 
