@@ -1,0 +1,56 @@
+"""The folders and environment variables that nnU-Net needs; standard library only, so that any Python can use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+DATASET_ID = 4
+DATASET_NAME = "Dataset004_Hippocampus"
+
+
+def make_raw_folder(source: Path, root: Path) -> None:
+    """Lay out a Medical Segmentation Decathlon folder with one channel as nnU-Net's raw data, by symbolic links.
+
+    Args:
+        source: a folder with ``dataset.json``, ``imagesTr/`` and ``labelsTr/``.
+        root: where ``raw/``, ``preprocessed/`` and ``results/`` will be.
+    """
+    described = json.loads((source / "dataset.json").read_text("utf-8"))
+    raw = root / "raw" / DATASET_NAME
+    for folder in (raw / "imagesTr", raw / "labelsTr", root / "preprocessed", root / "results"):
+        folder.mkdir(parents=True, exist_ok=True)
+    for image in sorted((source / "imagesTr").glob("[!.]*.nii.gz")):
+        name = image.name.removesuffix(".nii.gz")
+        (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to(image.resolve())
+        (raw / "labelsTr" / image.name).symlink_to((source / "labelsTr" / image.name).resolve())
+    content = {
+        "channel_names": described["modality"],
+        "labels": {name: int(value) for value, name in described["labels"].items()},
+        "numTraining": len(described["training"]),
+        "file_ending": ".nii.gz",
+    }
+    (raw / "dataset.json").write_text(json.dumps(content, indent=1), "utf-8")
+
+
+def make_environment(root: Path) -> dict[str, str]:
+    """This process's environment with nnU-Net's variables for two processor cores."""
+    return {
+        **os.environ,
+        "nnUNet_raw": str(root / "raw"),
+        "nnUNet_preprocessed": str(root / "preprocessed"),
+        "nnUNet_results": str(root / "results"),
+        "nnUNet_def_n_proc": "2",
+        "nnUNet_n_proc_DA": "1",
+        "nnUNet_compile": "f",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def find_version(python: str) -> str | None:
+    """The version of nnU-Net that a Python has; None where it has none."""
+    code = "from importlib.metadata import version; print(version('nnunetv2'))"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
