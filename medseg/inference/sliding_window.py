@@ -32,7 +32,8 @@ def place_windows(shape: Sequence[int], patch_size: Sequence[int], overlap: floa
     """
     starts = []
     for length, size in zip(shape, patch_size, strict=True):
-        steps = int(np.ceil((length - size) / (size * (1 - overlap)))) + 1
+        # Windows less than a voxel apart would be the same window twice: slices of a 2D network come once.
+        steps = int(np.ceil((length - size) / max(1.0, size * (1 - overlap)))) + 1
         starts.append([round(n) for n in np.linspace(0, length - size, steps)] if steps > 1 else [0])
     return list(product(*starts))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -49,6 +48,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, epoch: int) -> None:
     """Write ``folder/EPOCH/``, its JSON with the hash last, and drop all but the newest three.
 
+    Args:
+        folder: ``runs/C/fold_F/checkpoints``.
+        checkpoint: what is written.
+        epoch: its number, the folder's name.
     Raises:
         ModelError: a tensor is not finite; such a state is never written.
     """
@@ -81,7 +84,7 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
             if hash_file(path / "state.safetensors") != facts["files"]["state.safetensors"]:
                 raise FormatError("its content does not match its hash", file=path / "state.safetensors")
             return Checkpoint(load_file(path / "state.safetensors"), facts)
-        except (FormatError, KeyError, OSError, SafetensorError, json.JSONDecodeError) as error:
+        except (FormatError, KeyError, TypeError, OSError, SafetensorError) as error:
             logger.warning("checkpoint %s is damaged (%s); the one before is used", path, error)
     return None
 

@@ -99,9 +99,10 @@ def _close_epoch(
     )
     progress.losses = []
     progress.history.append(record)
-    monitor.report(record)
+    # Saved before it is reported, so that a faulty callback loses nothing.
     if progress.step >= total or time.monotonic() - progress.saved_at > CHECKPOINT_SECONDS:
         save_progress(job, learner, average, progress)
+    monitor.report(record)
 
 
 def _validate_patches(

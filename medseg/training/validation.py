@@ -46,7 +46,7 @@ def make_validator(
     device: str = "auto",
     network: str | BuildNetwork | None = None,
 ) -> Validator:
-    """A validator with a fold's weights, in float32 as ``predict`` computes by default.
+    """A validator with a fold's weights, in the precision of its training.
 
     Args:
         plan, configuration: what was trained.

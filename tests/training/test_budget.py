@@ -1,0 +1,124 @@
+"""Budgets in steps, and how a run's time is shared out."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from medseg.core.errors import PlanError
+from medseg.training import EpochRecord, load_checkpoint, trainer
+from medseg.training.budget import (
+    SAFETY,
+    SECONDS_PER_CASE,
+    SECONDS_PER_VOXEL,
+    predict_seconds,
+    share_budget,
+    time_window,
+)
+from medseg.training.job import Job
+from medseg.training.progress import TIMED_STEPS, UNTIMED_STEPS, Progress, time_steps
+from tests.training.examples import Setting, make_configuration, make_plan, make_setting
+
+
+class StoppedError(Exception):
+    """What a callback raises in place of a power cut."""
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory: pytest.TempPathFactory) -> Setting:
+    return make_setting(tmp_path_factory.mktemp("setting"))
+
+
+def make_job(per_epoch: int, seconds: float | None, now: float, **options: Any) -> Job:
+    configuration = make_configuration(iterations_per_epoch=per_epoch)
+    plan = make_plan(configuration)
+    return Job(plan, configuration, [], [], Path(), "job", seconds=seconds, began=now, **options)
+
+
+def run_clock(monkeypatch: pytest.MonkeyPatch, job: Job, seconds_per_step: list[float]) -> Progress:
+    """Steps that end after the given times, on a clock of the test's own."""
+    progress, now = Progress(), job.began
+    for seconds in seconds_per_step:
+        now += seconds
+        monkeypatch.setattr(time, "monotonic", lambda: now)  # noqa: B023
+        progress.step += 1
+        time_steps(job, progress)
+    return progress
+
+
+def test_a_budget_becomes_steps_that_are_not_rounded_to_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(250, 1000.0, 50.0)
+    first = [5.0] * UNTIMED_STEPS  # slow, and not counted
+    assert run_clock(monkeypatch, job, first + [1.0] * (TIMED_STEPS - 1)).total is None
+    progress = run_clock(monkeypatch, job, first + [1.0] * TIMED_STEPS)
+    assert progress.seconds_per_step == pytest.approx(1.0)
+    assert progress.total == UNTIMED_STEPS + TIMED_STEPS + 1000 - 5 * UNTIMED_STEPS - TIMED_STEPS
+    later = run_clock(monkeypatch, job, first + [1.0] * TIMED_STEPS + [9.0] * 20)
+    assert later.total == progress.total  # what is fixed stays, however slow the machine becomes
+
+
+def test_slow_steps_are_timed_sooner_so_that_a_short_budget_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = run_clock(monkeypatch, make_job(250, 60.0, 0.0), [10.0, 5.0])
+    assert progress.total == 2 + 9  # 45 seconds of 5
+    over = run_clock(monkeypatch, make_job(250, 10.0, 0.0), [10.0, 5.0])
+    assert over.total == 2  # nothing is left: it ends at once
+
+
+def test_epochs_need_no_timing_but_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = make_job(250, None, 0.0, epochs=3)
+    progress = run_clock(monkeypatch, job, [2.0] * (UNTIMED_STEPS + TIMED_STEPS))
+    assert progress.total is None
+    assert progress.seconds_per_step == pytest.approx(2.0)
+
+
+def test_a_budget_s_steps_are_kept_when_it_goes_on(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    totals: list[int] = []
+
+    def stop(record: EpochRecord) -> None:
+        totals.append(record.total_steps)
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        setting.train(str(tmp_path), seconds=0.5, callbacks=[stop])
+    checkpoint = load_checkpoint(tmp_path / "checkpoints")
+    assert checkpoint is not None
+    assert checkpoint.facts["total"] == totals[0]
+    trained = setting.train(str(tmp_path), seconds=500.0)
+    assert trained.history[-1].steps == trained.history[-1].total_steps == totals[0]
+
+
+def test_a_training_ends_within_an_epoch(setting: Setting, tmp_path: Path) -> None:
+    long = setting.configuration.training.model_copy(update={"iterations_per_epoch": 10_000})
+    configuration = setting.configuration.model_copy(update={"training": long})
+    trained = setting.train(str(tmp_path), configuration=configuration, seconds=0.3)
+    assert len(trained.history) == 1
+    assert trained.history[0].steps == trained.history[0].total_steps < 10_000
+    assert load_checkpoint(tmp_path / "checkpoints") is not None
+
+
+@pytest.mark.parametrize(
+    ("mirror_axes", "dimensions", "copies"), [((), 3, 1), ((0, 1, 2), 3, 8), ((0, 1, 2), 2, 4), ((1, 2), 2, 4)]
+)
+def test_prediction_s_time_counts_windows_and_flips(mirror_axes: tuple[int, ...], dimensions: int, copies: int) -> None:
+    configuration = make_configuration(dimensions=dimensions, mirror_axes=mirror_axes)
+    shape = (4, 8, 12)
+    windows = 4 * 1 * 2 if dimensions == 2 else 1 * 1 * 2
+    expected = windows * copies * 2 * 0.1 + SECONDS_PER_CASE + 4 * 8 * 12 * SECONDS_PER_VOXEL
+    seconds = predict_seconds(configuration, [shape, shape], 0.1, networks=2)
+    assert seconds == pytest.approx(2 * expected * SAFETY)
+
+
+def test_a_window_takes_time() -> None:
+    for dimensions in (2, 3):
+        configuration = make_configuration(dimensions=dimensions)
+        assert 0 < time_window(make_plan(configuration), configuration, "cpu") < 5
+
+
+def test_a_budget_is_shared_equally_or_refused() -> None:
+    assert share_budget(1000.0, 100.0, 2) == pytest.approx((1000 - 100 - 8) / 2)
+    with pytest.raises(PlanError, match="longer --budget or fewer --folds"):
+        share_budget(60.0, 50.0, 1)
