@@ -1,0 +1,84 @@
+"""Whether a device computes what the CPU computes: logits, augmentation, a short training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from benchmarks.gpu_scene import LABELS, NAME, Size, draw_scan, make_plan, prepare_scans
+
+# Of the range of the logits: rounding in float32, and in bfloat16 with its 8 bits. TF32 would give about 1e-3.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
+AUGMENTED_BATCHES = 24
+LABEL_AGREEMENT = 0.99  # nearest-neighbour labels may fall on either side of a tie
+STEPS = 60
+
+Row = tuple[str, bool, str]
+
+
+def check_logits(size: Size, device: torch.device) -> list[Row]:
+    """Logits of one network and scan: the CPU in float64 is the truth, the CPU and the device are held to it."""
+    from medseg.inference import as_forward, predict_logits
+    from medseg.networks import build_network
+
+    configuration = make_plan(size).configuration(NAME)
+    image = torch.from_numpy(draw_scan(size, 7)[0].array)
+
+    def predict(where: torch.device, precision: torch.dtype, *, double: bool = False) -> torch.Tensor:
+        network = build_network(configuration, 1, LABELS.channel_count).to(where)
+        forward = as_forward(network.double() if double else network, 3, precision)
+        given = image.double() if double else image
+        return predict_logits(forward, given, size.patch, mirror_axes=(0,), device=where).cpu()
+
+    cpu = torch.device("cpu")
+    truth = predict(cpu, torch.float32, double=True)
+    span = float(truth.max() - truth.min())
+    rows = []
+    for where, precision in dict.fromkeys([(cpu, "float32"), (device, "float32"), (device, "bfloat16")]):
+        logits = predict(where, getattr(torch, precision))
+        error = float((logits - truth).abs().max()) / span
+        same = float((logits.argmax(0) == truth.argmax(0)).float().mean())
+        text = f"largest error {error:.1e} of the range, the same label in {100 * same:.2f} % of voxels"
+        rows.append((f"logits, {where.type} {precision}", error <= TOLERANCES[precision], text))
+    return rows
+
+
+def check_augmentation(size: Size, device: torch.device) -> list[Row]:
+    """Augmented batches on the device are finite, of the patch's size, and have the labels that the CPU gives."""
+    from medseg.augmentation import Scene, augment_batch, enlarge_patch
+
+    scene = Scene(size.patch, 1, False, (0, 1, 2))
+    read = enlarge_patch(size.patch, flat_rotation=False)
+    finite, shaped, agreement = True, True, []
+    for number in range(AUGMENTED_BATCHES):
+        images = torch.randn(size.batch, 1, *read, generator=torch.Generator().manual_seed(number))
+        labels = (images[:, 0] > 0).to(torch.uint8)
+        results = []
+        for where in (torch.device("cpu"), device):
+            generators = [np.random.default_rng([number, slot]) for slot in range(size.batch)]
+            results.append(augment_batch(images.to(where, copy=True), labels.to(where, copy=True), generators, scene))
+        (_, expected), (image, label) = results
+        finite &= bool(torch.isfinite(image).all())
+        shaped &= image.shape == (size.batch, 1, *size.patch) and label.shape == (size.batch, *size.patch)
+        agreement.append(float((label.cpu() == expected).float().mean()))
+    text = f"{AUGMENTED_BATCHES} batches: {'all' if finite else 'not all'} finite, labels as on the CPU in "
+    text += f"{100 * min(agreement):.2f} % of voxels or more"
+    return [(f"augmentation, {device.type}", finite and shaped and min(agreement) >= LABEL_AGREEMENT, text)]
+
+
+def check_training(size: Size, device: torch.device, folder: Path) -> list[Row]:
+    """A few steps of training lower the loss and leave finite weights."""
+    from medseg.training import train_fold
+
+    plan = make_plan(size, optimiser="adamw", rate=3e-3)
+    configuration = plan.configuration(NAME)
+    cases = prepare_scans(size, plan, folder / "prepared")
+    epochs = STEPS // configuration.training.iterations_per_epoch
+    trained = train_fold(plan, configuration, cases[1:], cases[:1], folder / "run", epochs=epochs, device=str(device))
+    finite = all(bool(torch.isfinite(tensor).all()) for tensor in trained.weights.values())
+    first, last = trained.history[0].loss, trained.history[-1].loss
+    dice = {name: "-" if value is None else f"{value:.2f}" for name, value in trained.history[-1].patch_dice.items()}
+    text = f"{epochs * configuration.training.iterations_per_epoch} steps: loss {first:.3f} to {last:.3f}, patch Dice "
+    text += ", ".join(f"{name} {value}" for name, value in dice.items())
+    return [(f"training, {device.type}", finite and last < first, text)]
