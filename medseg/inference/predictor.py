@@ -165,7 +165,7 @@ class Predictor:
             mask, optional probabilities and provenance; the model's postprocessing rules are applied to the mask.
         Raises:
             FormatError, GeometryError: a file cannot be read.
-            PlanError: the scan has another number of channels than the model.
+            DatasetError, PlanError: the files or the volume have another number of channels than the model.
         """
         volume = (
             scan
