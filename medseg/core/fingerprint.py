@@ -16,6 +16,7 @@ class CaseFingerprint(Record):
         spacing_mm: along i, j, k.
         cropped_shape: voxels of the box around what is not zero.
         label_ml: volume of each label or region, millilitres.
+        orientation: where i, j, k run to, such as ``LPS``; empty where it is not known.
     """
 
     case: str
@@ -25,6 +26,7 @@ class CaseFingerprint(Record):
     spacing_mm: tuple[float, float, float]
     cropped_shape: tuple[int, int, int]
     label_ml: dict[str, float]
+    orientation: str = ""
 
 
 class IntensityStatistics(Record):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from medseg.core.errors import GeometryError
 # Headers keep float32 orientations; a tenth of a per mille of a voxel is far above their rounding and far below any
 # shift that matters.
 SAME_GRID_TOLERANCE_VOXELS = 1e-3
+# World axes x, y, z in RAS+: what a negative and a positive step along them is called.
+DIRECTIONS = ("LR", "PA", "IS")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,16 @@ class Geometry:
         """Distance of neighbouring voxels along i, j, k, millimetres."""
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return float(x), float(y), float(z)
+
+    @property
+    def orientation(self) -> str:
+        """The patient's direction that each axis runs to, such as ``LPS``: i to the left, j to the back, k upwards."""
+        directions = self.affine[:3, :3] / np.asarray(self.spacing_mm)
+        # Of the six ways to give each axis a direction of its own, the one that fits best; oblique grids have one too.
+        best = max(
+            permutations(range(3)), key=lambda order: sum(abs(directions[order[axis], axis]) for axis in range(3))
+        )
+        return "".join(DIRECTIONS[best[axis]][int(directions[best[axis], axis] > 0)] for axis in range(3))
 
     @property
     def voxel_volume_mm3(self) -> float:
@@ -91,3 +104,18 @@ class Geometry:
         """Shape and spacing for messages: ``512x512x90 at 0.7x0.7x5 mm``."""
         spacing = "x".join(f"{value:.4g}" for value in self.spacing_mm)
         return f"{'x'.join(map(str, self.shape))} at {spacing} mm"
+
+
+def match_axes(orientation: str, like: str) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """How to turn a grid so that its axes run to given directions.
+
+    Args:
+        orientation: of the grid, such as ``RAS``.
+        like: wanted, such as ``SPL``.
+    Returns:
+        for each wanted axis the grid's axis that runs along it, and whether it must be flipped.
+    """
+    world = [next(axis for axis, pair in enumerate(DIRECTIONS) if letter in pair) for letter in orientation]
+    order = [world.index(next(axis for axis, pair in enumerate(DIRECTIONS) if letter in pair)) for letter in like]
+    flips = [orientation[axis] != letter for axis, letter in zip(order, like, strict=True)]
+    return (order[0], order[1], order[2]), (flips[0], flips[1], flips[2])

@@ -112,6 +112,8 @@ class Plan(Record):
         preset: whose rules it follows: ``nnunet``, ``cpu``.
         target: what it was made for, in words: ``GPU with 8 GB``.
         axis_order: the file axes (0 = i, 1 = j, 2 = k) in the network's order, the coarsest first.
+        orientation: the directions that the network's axes run to, such as ``SPL``; scans that lie otherwise are
+            turned. None: file axes are taken as they come (``axis_order`` alone), as nnU-Net does.
         configurations: by name.
         reasons: why, for each choice: ``3d_fullres.patch_size`` to one sentence.
     """
@@ -123,6 +125,7 @@ class Plan(Record):
     channels: tuple[str, ...]
     labels: LabelScheme
     axis_order: tuple[int, int, int]
+    orientation: str | None = None
     configurations: dict[str, Configuration]
     reasons: dict[str, str]
 

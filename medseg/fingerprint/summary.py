@@ -62,6 +62,7 @@ def summarise_case(case: Case, volume: Volume, segmentation: Segmentation, label
             spacing_mm=volume.geometry.spacing_mm,
             cropped_shape=(stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]),
             label_ml=label_ml,
+            orientation=volume.geometry.orientation,
         ),
         _sample_foreground(volume.array, foreground),
     )

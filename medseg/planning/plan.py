@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from medseg.core.errors import PlanError
@@ -14,6 +15,7 @@ from medseg.planning.configuration import Draft, choose_dimensions, finish_confi
 from medseg.planning.cpu import CPU_TARGET, draft_cpu
 from medseg.planning.nnunet import draft_nnunet
 from medseg.planning.normalisation import choose_normalisation
+from medseg.planning.orientation import choose_mirror_axes
 from medseg.planning.survey import Survey, survey_cases
 
 # From a survey, 2 or 3 dimensions and a GPU's memory in GB to a draft of that configuration.
@@ -58,7 +60,13 @@ def make_plan(
     configurations, reasons = {}, {"axis_order": survey.reasons["axis_order"], "configurations": choice_reason}
     for dimensions in usable:
         name, draft = NAMES[dimensions], draft_configuration(survey, dimensions, gpu_memory_gb)
+        axes, why_mirrored = choose_mirror_axes(
+            survey.orientation, fingerprint.labels, flat=dimensions == 2 and survey.is_flat, sides_only=preset == "cpu"
+        )
+        axes = tuple(axis for axis in axes if dimensions == 3 or axis > 0)
+        draft = replace(draft, training=draft.training.model_copy(update={"mirror_axes": axes}))
         configuration, why = finish_configuration(name, draft, survey, normalisation)
+        why["mirror_axes"] = why_mirrored
         why = {"spacing_mm": survey.reasons["spacing_mm"], "normalisation": normalisation_reason, **why}
         configurations[name] = configuration
         reasons |= {f"{name}.{field}": reason for field, reason in why.items()}
@@ -69,6 +77,7 @@ def make_plan(
         channels=fingerprint.channels,
         labels=fingerprint.labels,
         axis_order=survey.axis_order,
+        orientation=survey.orientation,
         configurations=configurations,
         reasons=reasons,
     )

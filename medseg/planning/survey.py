@@ -10,6 +10,7 @@ import numpy as np
 from medseg.core.errors import PlanError
 from medseg.core.fingerprint import Fingerprint
 from medseg.planning.axes import choose_axis_order
+from medseg.planning.orientation import choose_orientation, order_like
 from medseg.planning.spacing import choose_spacing, format_mm, resampled_shapes
 
 # A median scan of 2 billion voxels is 8 GB in float32: no scanner makes one, a mistyped spacing does.
@@ -23,6 +24,7 @@ class Survey:
 
     Args:
         axis_order: the file axes in the network's order.
+        orientation: the directions that these axes run to in most cases; None where a case's is not known.
         spacing_mm: the target spacing in the network's order, millimetres.
         median_shape: the median case's voxels at that spacing, in the network's order; halves are possible.
         case_count: how many cases there are.
@@ -33,6 +35,7 @@ class Survey:
     """
 
     axis_order: tuple[int, int, int]
+    orientation: str | None
     spacing_mm: tuple[float, float, float]
     median_shape: tuple[float, float, float]
     case_count: int
@@ -60,9 +63,12 @@ def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = 
     """
     if not fingerprint.cases:
         raise PlanError("the fingerprint holds no case", code="no_cases", remedy="Run medseg check on the data set")
-    spacings = np.array([case.spacing_mm for case in fingerprint.cases], dtype=np.float64)
-    shapes = np.array([case.cropped_shape for case in fingerprint.cases], dtype=np.int64)
-    flat = [axis for axis in (2, 1, 0) if all(case.shape[axis] == 1 for case in fingerprint.cases)]
+    cases, like = fingerprint.cases, choose_orientation(fingerprint)
+    # Scans that lie otherwise than most are turned before anything else, so they count as turned.
+    spacings = np.array([order_like(case.spacing_mm, case.orientation, like) for case in cases], dtype=np.float64)
+    shapes = np.array([order_like(case.cropped_shape, case.orientation, like) for case in cases], dtype=np.int64)
+    whole = [order_like(case.shape, case.orientation, like) for case in cases]
+    flat = [axis for axis in (2, 1, 0) if all(shape[axis] == 1 for shape in whole)]
     target = choose_spacing(spacings, shapes, spacing_mm)
     order, order_reason = choose_axis_order(target.spacing_mm, flat[0] if flat else None)
     median = np.median(resampled_shapes(spacings, shapes, target.spacing_mm), axis=0)
@@ -73,9 +79,10 @@ def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = 
     labels = fingerprint.labels
     return Survey(
         axis_order=order,
+        orientation=None if like is None else "".join(like[axis] for axis in order),
         spacing_mm=(target.spacing_mm[first], target.spacing_mm[second], target.spacing_mm[third]),
         median_shape=(float(median[first]), float(median[second]), float(median[third])),
-        case_count=len(fingerprint.cases),
+        case_count=len(cases),
         input_channels=len(fingerprint.channels),
         output_channels=len(labels.names) + 1 + (labels.ignore is not None),
         is_flat=bool(median[first] == 1),

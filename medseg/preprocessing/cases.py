@@ -16,7 +16,7 @@ from medseg.preprocessing.prepare import prepare_case
 from medseg.preprocessing.store import is_current, write_index, write_prepared
 
 # Written into the key, so that cases that an older version prepared another way are prepared anew.
-VERSION = 1
+VERSION = 2
 
 
 def prepare_cases(
@@ -68,5 +68,14 @@ def _make_key(case: Case, plan: Plan, configuration: Configuration, *, exact_sto
     """Stands for all that a prepared case depends on: its files as they lie on disk, and the plan's settings."""
     files = [(str(path), status.st_size, status.st_mtime_ns) for path in _list_files(case) for status in [path.stat()]]
     settings = configuration.model_dump(mode="json", include={"spacing_mm", "normalisation", "dimensions"})
-    parts = [VERSION, files, settings, plan.axis_order, plan.channels, plan.labels.model_dump(mode="json"), exact_store]
+    parts = [
+        VERSION,
+        files,
+        settings,
+        plan.axis_order,
+        plan.orientation,
+        plan.channels,
+        plan.labels.model_dump(mode="json"),
+        exact_store,
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import PlanError
-from medseg.core.geometry import Geometry
+from medseg.core.geometry import Geometry, match_axes
 from medseg.core.labels import LabelScheme
 from medseg.core.plan import Configuration, Plan
 from medseg.core.records import Record
@@ -31,6 +31,7 @@ class PreparedGrid(Record):
         shape: the scan's voxels along i, j, k.
         affine: the scan's, row by row, index to millimetres in RAS+.
         axis_order: the file axes (0 = i, 1 = j, 2 = k) in the network's order; what follows is in that order.
+        flipped: which of them run the other way in the network's view.
         crop_start, crop_stop: the box that was kept, in voxels of the scan.
         cropped_shape: its voxels.
         resampled_shape: the prepared array's voxels over the same extent.
@@ -40,6 +41,7 @@ class PreparedGrid(Record):
     shape: Triple
     affine: tuple[Row, Row, Row, Row]
     axis_order: Triple
+    flipped: tuple[bool, bool, bool] = (False, False, False)
     crop_start: Triple
     crop_stop: Triple
     cropped_shape: Triple
@@ -117,20 +119,32 @@ def prepare_case(
     count = len(configuration.normalisation)
     if volume.array.shape[0] != count:
         raise PlanError(f"the scan has {volume.array.shape[0]} channels, the plan expects {count}", code="channels")
-    order = plan.axis_order
-    array = volume.array.transpose(0, *[1 + axis for axis in order])
+    order, flips = plan.axis_order, (False, False, False)
+    if plan.orientation is not None:
+        order, flips = match_axes(volume.geometry.orientation, plan.orientation)
+    array = volume.array.transpose(0, *[1 + axis for axis in order])[:, *view_flipped(flips)]
     filled = (array != 0).any(axis=0)
     start, stop = find_box(filled)
-    grid = _make_grid(volume.geometry, order, start, stop, configuration.spacing_mm)
+    grid = _make_grid(volume.geometry, (order, flips), start, stop, configuration.spacing_mm)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     stored, scalings = _normalise(np.ascontiguousarray(array[:, *box]), filled[box], grid, configuration)
     reference = None if segmentation is None else _prepare_reference(segmentation, plan, grid, box)
     return Prepared(stored, scalings, reference, grid, plan.labels, configuration.dimensions)
 
 
+def view_flipped(flips: Sequence[bool]) -> tuple[slice, ...]:
+    """Slices that turn the flipped axes of an array round, without a copy."""
+    return tuple(slice(None, None, -1 if flip else 1) for flip in flips)
+
+
 def _make_grid(
-    geometry: Geometry, order: Triple, start: Triple, stop: Triple, wanted_mm: Sequence[float | None]
+    geometry: Geometry,
+    turn: tuple[Triple, tuple[bool, bool, bool]],
+    start: Triple,
+    stop: Triple,
+    wanted_mm: Sequence[float | None],
 ) -> PreparedGrid:
+    order, flips = turn
     spacing_mm = geometry.spacing_mm
     a, b, c = (spacing_mm[axis] for axis in order)
     p, q, r = (own if wanted is None else wanted for wanted, own in zip(wanted_mm, (a, b, c), strict=True))
@@ -142,6 +156,7 @@ def _make_grid(
         shape=geometry.shape,
         affine=tuple(tuple(row) for row in geometry.affine.tolist()),  # type: ignore[arg-type]
         axis_order=order,
+        flipped=flips,
         crop_start=start,
         crop_stop=stop,
         cropped_shape=cropped,
@@ -204,5 +219,6 @@ def _mark_outside(
 def _prepare_reference(
     segmentation: Segmentation, plan: Plan, grid: PreparedGrid, box: tuple[slice, ...]
 ) -> NDArray[Any]:
-    labels = segmentation.array.transpose(grid.axis_order)[box].astype(plan.labels.value_type())
+    turned = segmentation.array.transpose(grid.axis_order)[view_flipped(grid.flipped)]
+    labels = turned[box].astype(plan.labels.value_type())
     return resample_labels(labels, grid.resampled_shape, plan.labels.values, coarse_axis=grid.coarse_axis_forth)

@@ -11,7 +11,7 @@ from medseg.core.errors import GeometryError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.grids import resample_slabs, split_nearest
-from medseg.preprocessing.prepare import PreparedGrid
+from medseg.preprocessing.prepare import PreparedGrid, view_flipped
 
 if TYPE_CHECKING:
     import torch
@@ -118,4 +118,4 @@ def _repeat_slices(box: NDArray[Any], grid: PreparedGrid) -> NDArray[Any]:
 def _window(full: NDArray[Any], grid: PreparedGrid) -> NDArray[Any]:
     """The kept box of an array in file order, seen in the network's axis order."""
     box = tuple(slice(a, b) for a, b in zip(grid.crop_start, grid.crop_stop, strict=True))
-    return full.transpose(grid.axis_order)[box]
+    return full.transpose(grid.axis_order)[view_flipped(grid.flipped)][box]
