@@ -30,6 +30,8 @@ def make_learner(job: Job) -> Learner:
     layout: Any = torch.channels_last_3d if job.configuration.dimensions == 3 else torch.channels_last
     network.to(memory_format=layout)  # type: ignore[call-overload]
     precision = choose_precision(settings.precision, device)
+    if device.type == "cpu" and precision == torch.bfloat16 and _has_faulty_gradient(job.configuration):
+        precision = torch.float32
     return Learner(
         network=network.train(),
         optimiser=_make_optimiser(network, job.configuration),
@@ -43,6 +45,19 @@ def make_learner(job: Job) -> Learner:
         dimensions=job.configuration.dimensions,
         scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
     )
+
+
+def _has_faulty_gradient(configuration: Configuration) -> bool:
+    # On a CPU, PyTorch 2.13 (oneDNN) reads memory that nobody wrote when it computes the weights' gradient of a 3x3x3
+    # convolution in bf16 on feature maps of two slices: our own measurement, tests/training/test_learner.py.
+    if configuration.dimensions == 2:
+        return False
+    slices = configuration.patch_size[0]
+    for stride, kernel in zip(configuration.network.strides, configuration.network.kernels, strict=True):
+        slices = -(-slices // stride[0])
+        if slices == 2 and kernel[0] == 3:
+            return True
+    return False
 
 
 def _make_optimiser(network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:

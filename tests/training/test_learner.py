@@ -1,0 +1,46 @@
+"""The learner's arithmetic: half precision only where its gradients can be trusted."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from medseg.training.job import Job
+from medseg.training.learner import make_learner
+from tests.training.examples import make_configuration, make_plan
+
+
+def learn(patch_size: tuple[int, int, int], *, dimensions: int = 3) -> tuple[torch.dtype, list[torch.Tensor]]:
+    """The precision, and the gradients of one random patch, five times over memory that is full of NaN."""
+    configuration = make_configuration(dimensions=dimensions, patch_size=patch_size, precision="bf16")
+    plan = make_plan(configuration)
+    learner = make_learner(Job(plan, configuration, [], [], Path(), "", device="cpu"))
+    size = patch_size if dimensions == 3 else patch_size[1:]
+    patch = torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(0))
+    found = []
+    for _ in range(5):
+        learner.network.zero_grad()
+        with torch.autocast("cpu", dtype=learner.precision, enabled=learner.precision != torch.float32):
+            loss = sum(output.float().square().mean() for output in learner.network(patch))
+        waste = [torch.full((2**power,), torch.nan) for power in range(5, 20)]
+        del waste
+        loss.backward()
+        gradients = [p.grad.flatten() for p in learner.network.parameters() if p.grad is not None]
+        found.append(torch.cat(gradients).clone())
+    return learner.precision, found
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "dimensions", "precision"),
+    [
+        *[((8, 16, 16), 3, torch.bfloat16), ((6, 16, 16), 3, torch.bfloat16), ((1, 16, 16), 2, torch.bfloat16)],
+        *[((4, 16, 16), 3, torch.float32), ((2, 16, 16), 3, torch.float32)],
+    ],
+)
+def test_gradients_do_not_depend_on_what_memory_held(
+    patch_size: tuple[int, int, int], dimensions: int, precision: torch.dtype
+) -> None:
+    taken, gradients = learn(patch_size, dimensions=dimensions)
+    assert taken == precision
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
