@@ -43,9 +43,7 @@ def make_environment(root: Path) -> dict[str, str]:
         "nnUNet_preprocessed": str(root / "preprocessed"),
         "nnUNet_results": str(root / "results"),
         "nnUNet_def_n_proc": "2",
-        # Augmented in the training process: a batch takes 0.06 CPU-seconds, a step 1.6, and a third busy process would
-        # hold up the two threads that share each convolution.
-        "nnUNet_n_proc_DA": "0",
+        "nnUNet_n_proc_DA": "2",
         "nnUNet_compile": "f",
         "PYTHONUNBUFFERED": "1",
     }
