@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from medseg.core.dataset import MaskSource
 from medseg.core.errors import MedsegError
 from medseg.core.labels import LabelScheme
-from medseg.core.records import write_json
+from medseg.core.records import read_json, write_json
 
 CaseStatus = Literal["done", "refused", "failed", "skipped"]
 
@@ -134,7 +135,32 @@ def write_run(
     write_json(Path(folder) / "run.json", content)
 
 
+def write_table_run(
+    folder: str | Path, command: str, outcomes: Iterable[CaseOutcome], *, started: str, **details: Any
+) -> None:
+    """As ``write_run``, for a command that adds tables: what ``predict`` or ``run`` noted in the folder stays."""
+    if read_run(folder).get("command") not in ("predict", "run"):
+        write_run(folder, command, outcomes, started=started, **details)
+
+
+def read_run(folder: str | Path) -> dict[str, Any]:
+    """A folder's ``run.json``; empty where there is none or it is damaged."""
+    path = Path(folder) / "run.json"
+    try:
+        content = read_json(path) if path.is_file() else {}
+    except MedsegError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def hash_file(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_mask(source: MaskSource) -> str | dict[str, str]:
+    """The SHA-256 of a mask's file; of each file, by structure, where it is a folder of structures."""
+    if source.structures:
+        return {name: hash_file(path) for name, path in source.structures}
+    return hash_file(source.path)

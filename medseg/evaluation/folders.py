@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import MaskSource
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_time, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Score, rows_as_json, write_rows
 from medseg.evaluation.cases import evaluate_case
@@ -40,6 +41,7 @@ def evaluate_folders(
     Raises:
         DatasetError: there is no pair.
     """
+    started = name_time()
     predicted, referred = find_masks(predictions), find_masks(references)
     patients = find_patients(references) | find_patients(predictions)
     common = sorted(predicted.keys() & referred.keys())
@@ -52,8 +54,37 @@ def evaluate_folders(
     scheme = settle_labels(labels, (predictions, references), sources)
     pairs = {case: (predicted[case], referred[case]) for case in common}
     outcomes, scores = evaluate_pairs(pairs, scheme, patients, tolerance_mm=tolerance_mm)
-    write_score_tables(output, scores)
-    return outcomes + _name_unpaired(predicted, referred), scores
+    outcomes += _name_unpaired(predicted, referred)
+    model = read_run(predictions).get("model")
+    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, tolerance_mm=tolerance_mm))
+    write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
+    return outcomes, scores
+
+
+def describe_pairs(
+    pairs: Mapping[str, tuple[MaskSource, MaskSource]],
+    outcomes: Sequence[CaseOutcome],
+    model: str | None,
+    *,
+    tolerance_mm: float = 1.0,
+) -> dict[str, Any]:
+    """What scores come from, for their JSON twin.
+
+    Args:
+        pairs: case to (prediction, reference).
+        outcomes: of scoring them.
+        model: the hash of the model that predicted, where known.
+        tolerance_mm: as for ``evaluate_pairs``.
+    Returns:
+        ``model``, ``settings``, and ``inputs``: by scored case the hash of each file; no path and no time.
+    """
+    done = {outcome.case for outcome in outcomes if outcome.status == "done"}
+    inputs = {
+        case: {"prediction": hash_mask(prediction), "reference": hash_mask(reference)}
+        for case, (prediction, reference) in pairs.items()
+        if case in done
+    }
+    return {"model": model, "settings": {"tolerance_mm": tolerance_mm}, "inputs": inputs}
 
 
 def evaluate_pairs(
@@ -88,16 +119,20 @@ def evaluate_pairs(
 
     results, failures = map_cases(score, list(pairs), str, title="evaluate")
     scores = [row for rows in results for row in rows]
-    return [CaseOutcome(case, "done") for case in dict.fromkeys(row.case for row in scores)] + failures, scores
+    done = [
+        CaseOutcome(case, "done", inputs=tuple(str(source.path) for source in pairs[case]))
+        for case in dict.fromkeys(row.case for row in scores)
+    ]
+    return done + failures, scores
 
 
-def write_score_tables(output: str | Path, scores: list[Score]) -> None:
-    """Write ``scores.csv``, ``scores.json`` and ``summary.json`` into a folder."""
+def write_score_tables(output: str | Path, scores: list[Score], provenance: Mapping[str, Any]) -> None:
+    """Write ``scores.csv``, ``scores.json`` (with ``provenance``) and ``summary.json`` into a folder."""
     from medseg import __version__
 
     folder = Path(output)
     write_rows(folder / "scores.csv", scores, Score)
-    write_json(folder / "scores.json", {"version": __version__, "scores": rows_as_json(scores)})
+    write_json(folder / "scores.json", {"version": __version__, **provenance, "scores": rows_as_json(scores)})
     write_json(folder / "summary.json", {"version": __version__, **summarise_scores(scores)})
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, MaskSource
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_time, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
 from medseg.core.volume import Segmentation
@@ -33,12 +33,31 @@ def measure_folder(
     Raises:
         DatasetError: there is no mask.
     """
+    started = name_time()
     found = find_masks(masks)
     scheme = settle_labels(labels, (masks,), found.values())
     scans = find_images(images) if images is not None else {}
     outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans)
-    write_measurement_tables(output, rows, diameters)
+    model = read_run(masks).get("model")
+    write_measurement_tables(output, rows, diameters, describe_masks(found, outcomes, model))
+    write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, rows
+
+
+def describe_masks(
+    masks: Mapping[str, MaskSource], outcomes: Sequence[CaseOutcome], model: str | None
+) -> dict[str, Any]:
+    """What measurements come from, for their JSON twin.
+
+    Args:
+        masks: case to mask.
+        outcomes: of measuring them.
+        model: the hash of the model that predicted them, where known.
+    Returns:
+        ``model``, and ``inputs``: by measured case the hash of each file; no path and no time.
+    """
+    done = [outcome.case for outcome in outcomes if outcome.status == "done"]
+    return {"model": model, "inputs": {case: {"mask": hash_mask(masks[case])} for case in done}}
 
 
 def measure_masks(
@@ -68,7 +87,8 @@ def measure_masks(
     results, failures = map_cases(measure, list(masks), str, title="measure")
     rows = [row for part, _ in results for row in part]
     diameters = {part[0].case: ends for part, ends in results if part}
-    return [CaseOutcome(case, "done") for case in diameters] + failures, rows, diameters
+    done = [CaseOutcome(case, "done", inputs=(str(masks[case].path),)) for case in diameters]
+    return done + failures, rows, diameters
 
 
 def describe_diameters(segmentation: Segmentation, labels: LabelScheme) -> dict[str, Any]:
@@ -95,11 +115,13 @@ def describe_diameters(segmentation: Segmentation, labels: LabelScheme) -> dict[
     }
 
 
-def write_measurement_tables(output: str | Path, rows: list[Measurement], diameters: dict[str, Any]) -> None:
-    """Write ``measurements.csv`` and ``measurements.json``, which also says where the diameters run."""
+def write_measurement_tables(
+    output: str | Path, rows: list[Measurement], diameters: dict[str, Any], provenance: Mapping[str, Any]
+) -> None:
+    """Write ``measurements.csv``, and ``measurements.json`` with ``provenance`` and where the diameters run."""
     from medseg import __version__
 
     folder = Path(output)
     write_rows(folder / "measurements.csv", rows, Measurement)
-    content = {"version": __version__, "measurements": rows_as_json(rows), "diameters": diameters}
+    content = {"version": __version__, **provenance, "measurements": rows_as_json(rows), "diameters": diameters}
     write_json(folder / "measurements.json", content)

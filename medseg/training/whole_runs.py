@@ -16,11 +16,11 @@ from medseg.core.plan import Plan
 from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score
 from medseg.core.workspace import Workspace
-from medseg.evaluation.folders import evaluate_pairs, write_score_tables
+from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
 from medseg.inference import Predictor, open_model
 from medseg.inference.cases import predict_cases
 from medseg.io import find_masks, read_segmentation, write_segmentation
-from medseg.measurement.folders import measure_masks, write_measurement_tables
+from medseg.measurement.folders import describe_masks, measure_masks, write_measurement_tables
 from medseg.postprocessing import apply_rules
 from medseg.preprocessing import open_prepared, read_index
 from medseg.training.budget import predict_seconds, share_budget, time_window
@@ -149,10 +149,12 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     patients = {name: (case.patient, case.day) for name, case in cases.items()}
     labels = Plan.read(space.plan).labels
     folds = {} if dataset.test_cases else fold_of_cases(space)
-    scored, scores = evaluate_pairs(pair_references(space, dataset), labels, patients, folds=folds)
-    write_score_tables(space.root, scores)
-    measured, rows, diameters = measure_masks(find_masks(space.predictions), labels, patients, cases)
-    write_measurement_tables(space.root, rows, diameters)
+    model = open_model(space.model).digest
+    pairs, masks = pair_references(space, dataset), find_masks(space.predictions)
+    scored, scores = evaluate_pairs(pairs, labels, patients, folds=folds)
+    write_score_tables(space.root, scores, describe_pairs(pairs, scored, model))
+    measured, rows, diameters = measure_masks(masks, labels, patients, cases)
+    write_measurement_tables(space.root, rows, diameters, describe_masks(masks, measured, model))
     return scored + measured, scores, rows
 
 
