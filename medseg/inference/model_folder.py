@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +16,7 @@ from medseg.core.errors import MedsegError, ModelError
 from medseg.core.manifest import hash_file
 from medseg.core.model import Member, ModelRecord
 from medseg.core.plan import Configuration, Plan
-from medseg.networks import build_network
+from medseg.networks import BuildNetwork, build_network
 
 RECORD = "model.json"
 PLAN = "plan.json"
@@ -152,7 +151,13 @@ def _check_file(folder: Path, name: str, digest: str) -> None:
         raise ModelError("its content does not match its hash", file=path, remedy="Copy the model folder again")
 
 
-def load_networks(model: Model, member: Member, folds: tuple[int | str, ...], device: torch.device) -> list[nn.Module]:
+def load_networks(
+    model: Model,
+    member: Member,
+    folds: tuple[int | str, ...],
+    device: torch.device,
+    architecture: str | BuildNetwork | None = None,
+) -> list[nn.Module]:
     """The networks of some folds with their weights, in evaluation mode on the device.
 
     Args:
@@ -160,16 +165,23 @@ def load_networks(model: Model, member: Member, folds: tuple[int | str, ...], de
         member: whose networks.
         folds: which of its folds.
         device: where the networks go.
+        architecture: the function that built the network in training, where it was not the plan's.
     Returns:
         a network per fold, in the order of ``folds``.
     Raises:
         ModelError: the weights do not fit the plan's network, or hold numbers that are not finite.
     """
     configuration = model.plan.configuration(member.configuration)
-    return [_load_network(model, configuration, fold, device) for fold in folds]
+    return [_load_network(model, configuration, fold, device, architecture) for fold in folds]
 
 
-def _load_network(model: Model, configuration: Configuration, fold: int | str, device: torch.device) -> nn.Module:
+def _load_network(
+    model: Model,
+    configuration: Configuration,
+    fold: int | str,
+    device: torch.device,
+    architecture: str | BuildNetwork | None,
+) -> nn.Module:
     path = weights_path(model.folder, configuration.name, fold)
     try:
         weights = load_file(path)
@@ -178,10 +190,10 @@ def _load_network(model: Model, configuration: Configuration, fold: int | str, d
     bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path)
-    network = build_network(configuration, len(model.plan.channels), model.plan.labels.channel_count)
+    outputs = model.plan.labels.channel_count
+    network = build_network(configuration, len(model.plan.channels), outputs, network=architecture)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelError(f"the weights do not fit the plan's network: {error}", file=path) from None
-    layout: Any = torch.channels_last_3d if configuration.dimensions == 3 else torch.channels_last
-    return network.to(device).to(memory_format=layout).eval()  # type: ignore[call-overload,no-any-return]
+    return network.to(device).eval()

@@ -22,6 +22,7 @@ from medseg.inference.model_folder import Model, load_networks, open_model
 from medseg.inference.networks import as_forward, average_forwards
 from medseg.inference.sliding_window import Forward, predict_logits
 from medseg.io import read_volume
+from medseg.networks import BuildNetwork
 from medseg.postprocessing import apply_rules
 from medseg.preprocessing import prepare_case, restore_probabilities, restore_segmentation
 
@@ -118,6 +119,7 @@ class Predictor:
         precision: Precision = "exact",
         overlap: float = 0.5,
         mirroring: bool = True,
+        network: str | BuildNetwork | None = None,
     ) -> Self:
         """Load a model's networks.
 
@@ -128,6 +130,7 @@ class Predictor:
             precision: ``exact`` computes in float32, ``bf16`` in bfloat16 where a product allows it.
             overlap: share of a window that neighbours share, at least 0 and below 1.
             mirroring: average over mirrored copies, along the axes that training mirrored.
+            network: the function that built the network in training, where it was not the plan's.
         Returns:
             the predictor.
         Raises:
@@ -147,7 +150,7 @@ class Predictor:
         chosen = choose_device(device)
         configuration = opened.plan.configuration(member.configuration)
         dtype = torch.float32 if precision == "exact" else choose_precision("bf16", chosen)
-        networks = load_networks(opened, member, wanted, chosen)
+        networks = load_networks(opened, member, wanted, chosen, network)
         forward = average_forwards([as_forward(network, configuration.dimensions, dtype) for network in networks])
         axes = opened.record.mirror_axes if mirroring else ()
         return cls(opened, configuration, wanted, chosen, Window(overlap, axes), precision, forward)

@@ -108,7 +108,8 @@ def _describe_tiles(content: ReportContent, summary: Mapping[str, Any], warnings
     """The boxes at the top: a number, what it counts, and a remark."""
     people = {(r.case, r.patient) for group in (content.measurements, content.scores) for r in group}
     people |= {(figures.case, figures.patient) for figures in content.cases}
-    cases = {case for case, _ in people} | {o.case for o in content.outcomes if o.status in ("done", "skipped")}
+    done = {o.case for o in content.outcomes if o.status in ("done", "skipped")}
+    cases = {case for case, _ in people} or done  # a run's outcomes also name the cases that were trained on
     bad = {o.case for o in content.outcomes if o.status in ("refused", "failed")}
     patients = len({patient for _, patient in people})
     tiles = [
