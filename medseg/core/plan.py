@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
 
 FORMAT = "medseg-plan-1"
+
+Axis = Annotated[int, Field(ge=0, le=2)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class NormalisationPlan(Record):
@@ -66,16 +71,16 @@ class TrainingPlan(Record):
     """
 
     optimiser: Literal["sgd", "adamw"] = "sgd"
-    learning_rate: float = 1e-2
-    weight_decay: float = 3e-5
-    epochs: int = 1000
-    iterations_per_epoch: int = 250
-    foreground_share: float = 0.33
-    ema_decay: float = 0.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] = 3e-5
+    epochs: Count = 1000
+    iterations_per_epoch: Count = 250
+    foreground_share: Annotated[float, Field(ge=0, le=1)] = 0.33
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     loss: str = "auto"
-    mirror_axes: tuple[int, ...] = (0, 1, 2)
-    seed: int = 0
+    mirror_axes: tuple[Axis, ...] = (0, 1, 2)
+    seed: Annotated[int, Field(ge=0)] = 0
 
 
 class Configuration(Record):
@@ -90,19 +95,22 @@ class Configuration(Record):
         batch_dice: whether the Dice loss is taken over the whole batch together.
         normalisation: per channel.
         memory_gb: predicted peak of training.
+        logit_floor: on the way back to the scan's grid, logits become log-probabilities of at least this; a far surer
+            neighbour then does not push a border away from it. None: plain logits, as nnU-Net does.
     """
 
     name: str
     dimensions: Literal[2, 3]
     spacing_mm: tuple[float | None, float, float]
     median_shape: tuple[int, int, int]
-    patch_size: tuple[int, int, int]
-    batch_size: int
+    patch_size: tuple[Count, Count, Count]
+    batch_size: Count
     batch_dice: bool
     normalisation: tuple[NormalisationPlan, ...]
     network: NetworkPlan
     training: TrainingPlan
     memory_gb: float
+    logit_floor: float | None = None
 
 
 class Plan(Record):

@@ -24,7 +24,7 @@ from medseg.inference.sliding_window import Forward, predict_logits
 from medseg.io import read_volume
 from medseg.networks import BuildNetwork
 from medseg.postprocessing import apply_rules
-from medseg.preprocessing import prepare_case, restore_probabilities, restore_segmentation
+from medseg.preprocessing import bound_logits, prepare_case, restore_probabilities, restore_segmentation
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def predict_case(
         mirror_axes=window.mirror_axes,
         device=device,
     )
+    logits = bound_logits(logits, plan.labels, configuration.logit_floor)
     probabilities = restore_probabilities(logits, prepared.grid, plan.labels) if with_probabilities else None
     return restore_segmentation(logits, prepared.grid, plan.labels), probabilities
 

@@ -28,6 +28,7 @@ class Draft:
         training: optimiser, length.
         bytes_per_element: of a feature map in training.
         reasons: ``spacing_mm``, ``patch_size``, ``batch_size``, ``batch_dice``, ``training``.
+        logit_floor: as in the configuration.
     """
 
     spacing_mm: Sequence[float]
@@ -39,6 +40,7 @@ class Draft:
     training: TrainingPlan
     bytes_per_element: int
     reasons: dict[str, str]
+    logit_floor: float | None = None
 
 
 def view_axes(survey: Survey, dimensions: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -114,6 +116,7 @@ def finish_configuration(
         network=draft.network,
         training=draft.training,
         memory_gb=memory_gb,
+        logit_floor=draft.logit_floor,
     )
     weights = (
         f"batch {draft.batch_size} of {format_shape(draft.topology.patch)}, {8 * draft.bytes_per_element} bit features"

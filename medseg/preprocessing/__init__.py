@@ -2,7 +2,7 @@
 
 from medseg.preprocessing.normalise import Scaling, apply_scalings
 from medseg.preprocessing.prepare import Prepared, PreparedGrid, prepare_case
-from medseg.preprocessing.restore import restore_probabilities, restore_segmentation
+from medseg.preprocessing.restore import bound_logits, restore_probabilities, restore_segmentation
 from medseg.preprocessing.store import (
     PreparedCase,
     find_locations,
@@ -19,6 +19,7 @@ __all__ = [
     "PreparedGrid",
     "Scaling",
     "apply_scalings",
+    "bound_logits",
     "find_locations",
     "is_current",
     "open_prepared",

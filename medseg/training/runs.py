@@ -19,7 +19,7 @@ from medseg.core.plan import Configuration, Plan
 from medseg.core.records import read_json
 from medseg.core.results import Score, read_rows, write_rows
 from medseg.core.volume import Segmentation
-from medseg.core.workspace import Workspace
+from medseg.core.workspace import Workspace, read_plan
 from medseg.inference import finish_model, write_weights
 from medseg.io import read_segmentation
 from medseg.io.files import PICTURE_ENDINGS, split_ending
@@ -66,7 +66,9 @@ def run_fold(
     Raises:
         PlanError: an unknown configuration, fold or setting; no training case; an incompatible run.
     """
-    plan = Plan.read(space.plan)
+    if seconds is not None and epochs is not None:
+        raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
+    plan = read_plan(space)
     configuration = change_settings(plan.configuration(name), settings or {})
     training, validation = split_cases(space, name, fold)
     folder = space.run(name, fold)
@@ -144,9 +146,12 @@ def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedC
     Returns:
         training and validation; cases that were refused while preparing are in neither.
     Raises:
-        PlanError: there is no such fold.
+        PlanError: nothing is prepared yet, or there is no such fold.
     """
     folder = space.prepared(name)
+    if not (folder / "index.json").is_file():
+        remedy = f"Run medseg preprocess --workspace {space.root} first"
+        raise PlanError(f"no case is prepared for {name} yet", code="not_prepared", file=folder, remedy=remedy)
     known = set(read_index(folder))
     if fold == "all":
         return [open_prepared(folder, case) for case in sorted(known)], []
@@ -184,7 +189,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
     Raises:
         ModelError: nothing is trained yet.
     """
-    plan = Plan.read(space.plan)
+    plan = read_plan(space)
     trained = {
         name: finished_folds(space, name)
         for name in configurations or plan.configurations

@@ -19,7 +19,7 @@ from medseg.inference import as_forward, predict_logits
 from medseg.inference.sliding_window import Forward
 from medseg.io import write_segmentation
 from medseg.networks import BuildNetwork, build_network
-from medseg.preprocessing import PreparedCase, restore_segmentation
+from medseg.preprocessing import PreparedCase, bound_logits, restore_segmentation
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ def validate_case(
         mirror_axes=validator.configuration.training.mirror_axes,
         device=validator.device,
     )
+    logits = bound_logits(logits, validator.plan.labels, validator.configuration.logit_floor)
     prediction = restore_segmentation(logits, prepared.grid, validator.plan.labels)
     write_segmentation(target, prediction)
     return evaluate_case(

@@ -12,10 +12,9 @@ from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case, Dataset, MaskSource
 from medseg.core.errors import DatasetError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
-from medseg.core.plan import Plan
 from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score
-from medseg.core.workspace import Workspace
+from medseg.core.workspace import Workspace, read_plan
 from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
 from medseg.inference import Predictor, open_model
 from medseg.inference.cases import predict_cases
@@ -42,7 +41,7 @@ def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: s
     Raises:
         PlanError: a fold or configuration that is not there.
     """
-    plan, count = Plan.read(space.plan), len(read_json(space.folds))
+    plan, count = read_plan(space), len(read_json(space.folds))
     every = list(plan.configurations)
     names = list(configurations or ([name for name in every if name.startswith("3d")][:1] if timed else []) or every)
     for name in names:
@@ -76,7 +75,7 @@ def share_time(space: Workspace, dataset: Dataset, jobs: Sequence[Job], left_s: 
     Raises:
         PlanError: nothing is left to train in.
     """
-    plan, folds = Plan.read(space.plan), read_json(space.folds)
+    plan, folds = read_plan(space), read_json(space.folds)
     later = 0.0
     for name in dict.fromkeys(name for name, _ in jobs):
         configuration = plan.configuration(name)
@@ -147,7 +146,7 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     """
     cases = {case.name: case for case in (*dataset.cases, *dataset.test_cases)}
     patients = {name: (case.patient, case.day) for name, case in cases.items()}
-    labels = Plan.read(space.plan).labels
+    labels = read_plan(space).labels
     folds = {} if dataset.test_cases else fold_of_cases(space)
     model = open_model(space.model).digest
     pairs, masks = pair_references(space, dataset), find_masks(space.predictions)

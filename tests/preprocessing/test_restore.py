@@ -10,7 +10,7 @@ from medseg.core.errors import GeometryError
 from medseg.core.labels import LabelScheme
 from medseg.core.plan import NormalisationPlan
 from medseg.grids import resample_array
-from medseg.preprocessing import prepare_case, restore_probabilities, restore_segmentation
+from medseg.preprocessing import bound_logits, prepare_case, restore_probabilities, restore_segmentation
 from tests.preprocessing.examples import CLASSES, REGIONS, make_plan, make_scan
 
 ZSCORE = (NormalisationPlan(scheme="zscore"),)
@@ -104,3 +104,21 @@ def test_logits_of_another_shape_are_refused() -> None:
     grid = prepare_case(volume, None, plan, configuration).grid
     with pytest.raises(GeometryError, match="expected"):
         restore_segmentation(torch.zeros((2, *grid.resampled_shape)), grid, PLAIN)
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_bounded_logits_keep_every_label_and_the_border_between_unequal_certainties(output: str) -> None:
+    names = {"organ": 1, "tumour": 2} if output == "softmax" else {"tumour": 1}
+    labels = LabelScheme.make(names)
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(0, 8, (labels.channel_count, 6, 6, 6)).astype(np.float32))
+    bounded = bound_logits(logits, labels, -4.0)
+    if output == "softmax":
+        assert torch.equal(bounded.argmax(0), logits.argmax(0))
+    else:
+        assert torch.equal(bounded > 0, logits > 0)
+    assert torch.equal(bound_logits(logits, labels, None), logits)
+    # A step from -40 to 4: the plain zero lies at 0.91 of the way, the bounded one in the middle.
+    if output == "sigmoid":
+        step = bound_logits(torch.tensor([-40.0, 4.0]).reshape(1, 2, 1, 1), labels, -4.0).flatten()
+        assert float(step.mean()) == pytest.approx(0.0)
