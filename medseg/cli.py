@@ -35,7 +35,9 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
-Data = Annotated[Path, typer.Argument(help="Images with masks; the README lists the layouts.", show_default=False)]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Images with masks; the README lists the layouts.", show_default=False)
+]
 Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
 Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
 Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
@@ -91,7 +93,7 @@ def plan(
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
-    """Decide preprocessing, networks and folds, each with its reason."""
+    """Decide preprocessing, networks and folds, with reasons."""
     with _errors():
         from medseg import pipeline
 
@@ -114,7 +116,7 @@ def preprocess(
     exact_store: Annotated[bool, typer.Option("--exact-store", help="Keep float32 where float16 would do.")] = False,
     json: Json = False,
 ) -> None:
-    """Bring every case to what the network sees; only what changed is done again."""
+    """Bring every case to what the network sees, where it changed."""
     with _errors():
         from medseg import pipeline
 
@@ -143,7 +145,7 @@ def train(
             workspace,
             configuration=configuration,
             fold=int(fold) if fold.isdigit() else fold,
-            budget_s=_seconds(budget),
+            budget_s=_seconds(budget, epochs),
             epochs=epochs,
             device=device,
             restart=restart,
@@ -154,7 +156,7 @@ def train(
 
 @app.command()
 def choose(workspace: Space, json: Json = False) -> None:
-    """Choose the best configuration and its postprocessing, and write the model."""
+    """Choose the best configuration and write the model."""
     with _errors():
         from medseg import pipeline
 
@@ -165,7 +167,7 @@ def choose(workspace: Space, json: Json = False) -> None:
 @app.command()
 def predict(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans, or a data set.")],
-    output: Annotated[Path, typer.Argument(help="Folder for the masks.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the masks.")],
     model: Annotated[Path, typer.Option(help="A model's folder.", show_default=False)],
     folds: Annotated[str | None, typer.Option(help="Which networks to average: 0,1; all where not given.")] = None,
     device: Device = "auto",
@@ -199,8 +201,10 @@ def predict(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Folder of masks.")],
-    references: Annotated[Path, typer.Argument(help="Folder of masks taken as true, with the same names.")],
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of masks.")],
+    references: Annotated[
+        Path, typer.Argument(metavar="REFERENCES", help="Folder of masks taken as true, with the same names.")
+    ],
     output: Output,
     labels: Labels = None,
     tolerance_mm: Annotated[float, typer.Option(min=0, help="How far a surface may lie off, for NSD.")] = 1.0,
@@ -216,7 +220,7 @@ def evaluate(
 
 @app.command()
 def measure(
-    masks: Annotated[Path, typer.Argument(help="Folder of masks.")],
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks.")],
     output: Output,
     images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
     labels: Labels = None,
@@ -261,14 +265,14 @@ def run(
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
-    """Everything: from a folder of scans with masks to a model, scores, volumes and a report."""
+    """Everything: from scans with masks to a model and a report."""
     with _errors():
         from medseg import pipeline
 
         result = pipeline.run(
             dataset,
             workspace,
-            budget_s=_seconds(budget),
+            budget_s=_seconds(budget, epochs),
             epochs=epochs,
             folds=folds,
             configurations=configurations.split(",") if configurations else None,
@@ -294,16 +298,15 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; the exit code says what happened (0, 1, 2, 3, 130)."""
+    """Run the command line; the exit code says what happened (0, 1, 2, 3, 130, 143)."""
     import logging
+    import signal
 
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("medseg").setLevel(logging.INFO)
-    try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
-        sys.exit(130)
+    # Ended like this, half-written files are cleared away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    app()
 
 
 @contextlib.contextmanager
@@ -315,10 +318,13 @@ def _errors() -> Iterator[None]:
         yield
     except ResourceError as error:
         typer.echo(f"medseg: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(2 if error.code == "no_device" else 1) from None
     except MedsegError as error:
         typer.echo(f"medseg: {error}", err=True)
         raise typer.Exit(2) from None
+    except OSError as error:  # a disk that is full, a folder that cannot be written
+        typer.echo(f"medseg: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def _finish(result: StepResult, as_json: bool) -> None:
@@ -342,9 +348,11 @@ def _scheme(labels: str | None) -> LabelScheme | None:
     return parse_labels(labels) if labels else None
 
 
-def _seconds(budget: str | None) -> float | None:
+def _seconds(budget: str | None, epochs: int | None = None) -> float | None:
     from medseg.training.schedule import parse_duration
 
+    if budget and epochs:
+        raise typer.BadParameter("give --budget or --epochs, not both")
     return parse_duration(budget) if budget else None
 
 

@@ -17,7 +17,7 @@ from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import StepResult, label_entries, name_time, unite_outcomes, write_run
 from medseg.core.records import write_json
-from medseg.core.workspace import Workspace
+from medseg.core.workspace import Workspace, read_plan
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +115,9 @@ def plan(
         PlanError: a preset or number that cannot work.
     """
     from medseg.core.fingerprint import Fingerprint
-    from medseg.planning import explain_plan, make_folds, make_plan
+    from medseg.planning import check_request, explain_plan, make_folds, make_plan
 
+    check_request(preset, gpu_memory_gb, target_spacing_mm)  # before the scans are read, which may take minutes
     space = Workspace(Path(workspace))
     outcomes = fingerprint(dataset, workspace, channels=channels, labels=labels, spacing_mm=spacing_mm).outcomes
     found = Fingerprint.read(space.fingerprint)
@@ -142,13 +143,12 @@ def preprocess(
     Returns:
         an outcome per case and configuration.
     Raises:
-        FormatError: the workspace has no plan.
+        PlanError: the workspace has no plan.
     """
-    from medseg.core.plan import Plan
     from medseg.preprocessing.cases import prepare_cases
 
     space = Workspace(Path(workspace))
-    made, cases = Plan.read(space.plan), read_dataset(space.cases)
+    made, cases = read_plan(space), read_dataset(space.cases)
     outcomes = []
     for name in configurations or made.configurations:
         configuration = made.configuration(name)
@@ -366,7 +366,6 @@ def run(
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
     from medseg.compute import choose_device
-    from medseg.core.plan import Plan
     from medseg.inference import open_model
     from medseg.reporting import format_score_table, format_volume_table
     from medseg.training.whole_runs import choose_jobs, predict_own, share_time, tabulate_own
@@ -378,7 +377,7 @@ def run(
     outcomes = plan(dataset, workspace, preset=preset, **named).outcomes
     found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
-    logger.info("planned for %s (preset %s); to train: %s", Plan.read(space.plan).target, preset, listed)
+    logger.info("planned for %s (preset %s); to train: %s", read_plan(space).target, preset, listed)
     names = list(dict.fromkeys(name for name, _ in jobs))
     outcomes += preprocess(workspace, configurations=names).outcomes
     for number, (name, fold) in enumerate(jobs):

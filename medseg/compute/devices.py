@@ -35,7 +35,8 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ResourceError(f"device {name!r} cannot be used: {error}", remedy="Use --device cpu or auto") from None
+        reason = f"device {name!r} cannot be used: {error}"
+        raise ResourceError(reason, code="no_device", remedy="Use --device cpu or auto") from None
     return device
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from medseg.core.errors import MedsegError
+from medseg.core.errors import FormatError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
 
@@ -132,6 +132,9 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
 
 def read_dataset(path: str | Path) -> Dataset:
     """The data set that ``write_dataset`` noted; raises FormatError where the file is missing or damaged."""
+    if not Path(path).is_file():
+        remedy = f"Run medseg plan DATASET --workspace {Path(path).parent} first"
+        raise FormatError("no data set is noted here yet", code="missing_file", file=path, remedy=remedy)
     record = _DatasetRecord.read(path)
     return Dataset(
         root=Path(record.root),

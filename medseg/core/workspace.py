@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from medseg.core.errors import PlanError
+from medseg.core.plan import Plan
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -59,3 +62,20 @@ class Workspace:
     def run(self, configuration: str, fold: int | str) -> Path:
         """The folder of one fold's training."""
         return self.root / "runs" / configuration / f"fold_{fold}"
+
+
+def read_plan(space: Workspace) -> Plan:
+    """A workspace's plan.
+
+    Args:
+        space: the workspace.
+    Returns:
+        the plan in ``W/plan.json``.
+    Raises:
+        PlanError: there is none yet.
+        FormatError: it is damaged.
+    """
+    if not space.plan.is_file():
+        remedy = f"Run medseg plan DATASET --workspace {space.root} first"
+        raise PlanError("there is no plan yet", code="no_plan", file=space.plan, remedy=remedy)
+    return Plan.read(space.plan)

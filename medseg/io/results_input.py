@@ -31,6 +31,7 @@ def settle_labels(
         the scheme.
     Raises:
         DatasetError: nothing names labels and the masks hold none.
+        MedsegError: nothing names labels and no mask can be read; the first one's fault.
     """
     if labels is not None:
         return labels
@@ -39,11 +40,14 @@ def settle_labels(
         if found is not None:
             return found
     values: set[int] = set()
+    fault: MedsegError | None = None
     for mask in masks:
         try:
             values.update(np.unique(read_segmentation(mask).array).tolist())
-        except MedsegError:
-            continue  # the loop over cases will name what is wrong with this one
+        except MedsegError as error:  # the loop over cases will name what is wrong with this one
+            fault = fault or error
+    if fault is not None and not values:
+        raise fault
     if not values - {0}:
         raise DatasetError(
             "nothing names the labels and the masks hold none", code="no_labels", remedy="Give --labels tumour=1"

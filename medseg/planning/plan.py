@@ -16,6 +16,7 @@ from medseg.planning.cpu import CPU_TARGET, draft_cpu
 from medseg.planning.nnunet import draft_nnunet
 from medseg.planning.normalisation import choose_normalisation
 from medseg.planning.orientation import choose_mirror_axes
+from medseg.planning.spacing import read_wanted
 from medseg.planning.survey import Survey, survey_cases
 
 # From a survey, 2 or 3 dimensions and a GPU's memory in GB to a draft of that configuration.
@@ -28,6 +29,21 @@ PRESETS: Registry[Preset] = Registry("preset")
 
 PRESETS.add("nnunet")(draft_nnunet)
 PRESETS.add("cpu")(draft_cpu)
+
+
+def check_request(preset: str, gpu_memory_gb: float, spacing_mm: Sequence[float] | None) -> None:
+    """Refuse what ``make_plan`` can make no plan for, whatever the scans are.
+
+    Args:
+        preset, gpu_memory_gb, spacing_mm: as for ``make_plan``.
+    Raises:
+        PlanError: an unknown preset, a spacing or memory that cannot work.
+    """
+    PRESETS.get(preset)
+    if not math.isfinite(gpu_memory_gb) or gpu_memory_gb <= 0:
+        raise PlanError(f"{gpu_memory_gb:g} GB of memory", code="bad_memory", remedy="Give --gpu-memory-gb above 0")
+    if spacing_mm is not None:
+        read_wanted(spacing_mm)
 
 
 def make_plan(
@@ -51,8 +67,7 @@ def make_plan(
     Source: Isensee et al., Nature Methods 18 (2021), supplementary note 2, for ``nnunet``; ``cpu`` starts from its
         spacing, axes and normalisation, and fits patch and network to measured times instead of memory.
     """
-    if not math.isfinite(gpu_memory_gb) or gpu_memory_gb <= 0:
-        raise PlanError(f"{gpu_memory_gb:g} GB of memory", code="bad_memory", remedy="Give --gpu-memory-gb above 0")
+    check_request(preset, gpu_memory_gb, spacing_mm)
     draft_configuration = PRESETS.get(preset)
     survey = survey_cases(fingerprint, spacing_mm)
     normalisation, normalisation_reason = choose_normalisation(fingerprint)

@@ -41,7 +41,7 @@ def choose_spacing(
     Source: Isensee et al., Nature Methods 18 (2021), supplementary note 2; percentiles by linear interpolation.
     """
     if wanted_mm is not None:
-        spacing = _read_wanted(wanted_mm)
+        spacing = read_wanted(wanted_mm)
         return TargetSpacing(spacing, f"{format_mm(spacing)} (i, j, k) was asked for.")
     target = np.percentile(spacings_mm, 50, axis=0)
     reason = f"{format_mm(target.tolist())} (i, j, k) is the median of {len(spacings_mm)} cases"
@@ -76,14 +76,15 @@ def format_mm(spacing_mm: Sequence[float | None]) -> str:
     return " x ".join("own" if value is None else f"{value:.4g}" for value in spacing_mm) + " mm"
 
 
-def _read_wanted(wanted_mm: Sequence[float]) -> tuple[float, float, float]:
+def read_wanted(wanted_mm: Sequence[float]) -> tuple[float, float, float]:
+    """The user's spacing along i, j, k, millimetres; raises PlanError where it is not one or three positive numbers."""
     values = [float(value) for value in wanted_mm]
     if len(values) not in (1, 3) or not all(math.isfinite(value) and value > 0 for value in values):
         raise PlanError(
             f"spacing {', '.join(f'{value:g}' for value in values) or 'without numbers'}: expected three positive "
             "numbers along i, j, k, or one for all axes, in millimetres",
             code="bad_spacing",
-            remedy="Give for example --spacing-mm 1 1 3",
+            remedy="Give for example --target-spacing-mm 1,1,3",
         )
     i, j, k = values * 3 if len(values) == 1 else values
     return i, j, k

@@ -93,7 +93,7 @@ def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = 
 def _refuse_sizes(median_shape: Sequence[float], spacing_mm: Sequence[float], *, given: bool) -> None:
     shape = " x ".join(f"{size:g}" for size in median_shape)
     at = f"the median case would have {shape} voxels at {format_mm(spacing_mm)}"
-    remedy = "Give another --spacing-mm or leave it out" if given else "Check the spacing in the files' headers"
+    remedy = "Give another --target-spacing-mm or leave it out" if given else "Check the spacing in the files' headers"
     if np.prod(median_shape) > LARGEST_SCAN_VOXELS:
         raise PlanError(f"{at}, more than {LARGEST_SCAN_VOXELS / 1e9:.1f} billion", code="bad_spacing", remedy=remedy)
     if min(median_shape) < 1 or sorted(median_shape)[1] < SMALLEST_EDGE_VOXELS:

@@ -104,7 +104,7 @@ def predict_own(space: Workspace, dataset: Dataset, *, device: str) -> list[Case
     Returns:
         an outcome per case.
     Raises:
-        DatasetError: there are neither test cases nor validation cases.
+        DatasetError: there are neither test cases nor validation cases, or no test case can be read.
     """
     if dataset.test_cases:
         # In the precision of training, as the folds were validated: what is reported is what was chosen by.
@@ -112,7 +112,13 @@ def predict_own(space: Workspace, dataset: Dataset, *, device: str) -> list[Case
         dtype = choose_precision("auto", chosen)
         predictor = Predictor.load(space.model, device=device, precision="exact" if dtype == torch.float32 else "bf16")
         found = Dataset(dataset.root, dataset.name, dataset.layout, dataset.test_cases, spacing_mm=dataset.spacing_mm)
-        return predict_cases(predictor, found, space.predictions)
+        outcomes = predict_cases(predictor, found, space.predictions)
+        if not any(outcome.status in ("done", "skipped") for outcome in outcomes):
+            raise DatasetError(
+                f"no test case could be segmented; the first: {outcomes[0].line()}", code="no_cases",
+                remedy=f"The model is ready in {space.model}; correct the scans and use medseg predict",
+            )  # fmt: skip
+        return outcomes
     return _collect_validation(space, dataset)
 
 

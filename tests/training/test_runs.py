@@ -155,7 +155,9 @@ def test_settings_change_values_of_any_kind() -> None:
         ({"optimiser": "adam"}, "training.optimiser: .*'sgd' or 'adamw'"),
         ({"patch_size": "8,8"}, "patch_size.2: "),
         ({"patch_size": "8,7,8"}, "multiples of 2, 2, 2"),
-        ({"batch_size": "0"}, "at least one patch"),
+        ({"batch_size": "0"}, "batch_size: .*greater than or equal to 1"),
+        ({"learning_rate": "-1"}, "training.learning_rate: .*greater than 0"),
+        ({"mirror_axes": "0,7"}, "training.mirror_axes.1: .*less than or equal to 2"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, str], message: str) -> None:
