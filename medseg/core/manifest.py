@@ -73,6 +73,10 @@ def outcome_of_error(error: Exception, case: str = "") -> CaseOutcome:
             reason=error.reason,
             remedy=error.remedy or "",
         )
+    if isinstance(error, OSError) and error.filename:
+        code = "missing_file" if isinstance(error, FileNotFoundError) else "file"
+        remedy = "Check that it is there, that it may be used, and that the disk has room"
+        return CaseOutcome(case, "failed", code, (str(error.filename),), str(error.strerror), remedy)
     reason = " ".join(f"{type(error).__name__}: {error}".split())
     return CaseOutcome(case=case, status="failed", code="unexpected", reason=reason)
 

@@ -69,7 +69,7 @@ def find_masks(path: str | Path) -> dict[str, MaskSource]:
     if path.is_file():
         return {stem_of(path): MaskSource(path)}
     if not path.is_dir():
-        raise FormatError("neither a folder nor a file", code="missing_file", file=path)
+        raise FormatError("neither a folder nor a file", code="missing_file", file=path, remedy="Check the path")
     maps: dict[str, MaskSource] = {}
     for file in list_images(path):
         if stem_of(file) in maps:

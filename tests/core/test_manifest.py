@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 import medseg
+from medseg.core.dataset import MaskSource
 from medseg.core.errors import FormatError
-from medseg.core.manifest import CaseOutcome, CaseStatus, exit_code, hash_file, outcome_of_error, write_run
+from medseg.core.manifest import (
+    CaseOutcome,
+    CaseStatus,
+    exit_code,
+    hash_file,
+    hash_mask,
+    outcome_of_error,
+    read_run,
+    write_run,
+    write_table_run,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +59,41 @@ def test_any_other_error_fails_the_case() -> None:
     outcome = outcome_of_error(ZeroDivisionError("division\nby zero"), "p03")
     assert (outcome.status, outcome.code) == ("failed", "unexpected")
     assert outcome.line() == "p03, unexpected, ZeroDivisionError: division by zero"
+
+
+def test_a_file_that_fails_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "scan").read_bytes()
+    outcome = outcome_of_error(caught.value, "p04")
+    assert (outcome.status, outcome.code, outcome.inputs) == ("failed", "missing_file", (str(tmp_path / "scan"),))
+    assert outcome.reason == "No such file or directory"
+    full = outcome_of_error(OSError(28, "No space left on device", "x"), "p05")
+    assert (full.code, full.reason) == ("file", "No space left on device")
+
+
+def test_tables_do_not_replace_what_predict_noted(tmp_path: Path) -> None:
+    write_table_run(tmp_path, "measure", [], started="1")
+    assert read_run(tmp_path)["command"] == "measure"
+    write_table_run(tmp_path, "evaluate", [], started="2")
+    assert read_run(tmp_path)["command"] == "evaluate"
+    write_run(tmp_path, "predict", [], started="3")
+    write_table_run(tmp_path, "measure", [], started="4")
+    assert (read_run(tmp_path)["command"], read_run(tmp_path)["started"]) == ("predict", "3")
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{", "3"])
+def test_a_missing_or_damaged_run_json_reads_as_nothing(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    assert read_run(tmp_path) == {}
+
+
+def test_hash_of_a_mask(tmp_path: Path) -> None:
+    for name in ("liver", "tumour"):
+        (tmp_path / name).write_text(name)
+    assert hash_mask(MaskSource(tmp_path / "liver")) == hash_file(tmp_path / "liver")
+    parts = tuple((name, tmp_path / name) for name in ("liver", "tumour"))
+    assert hash_mask(MaskSource(tmp_path, parts)) == {name: hash_file(path) for name, path in parts}
 
 
 def test_run_json(tmp_path: Path) -> None:
