@@ -63,7 +63,8 @@ def predict_cases(
         try:
             write_run(
                 output, "predict", outcomes, started=started, model=predictor.model.digest, settings=settings,
-                layout=dataset.layout, **label_entries(predictor.model.plan.labels),
+                layout=dataset.layout, channels=list(predictor.model.plan.channels),
+                **label_entries(predictor.model.plan.labels),
             )  # fmt: skip
         except OSError as error:
             raise ResourceError(f"the folder cannot be written: {error.strerror}", file=output) from None

@@ -65,6 +65,7 @@ def measure_masks(
     labels: LabelScheme,
     patients: Mapping[str, tuple[str, int | None]],
     scans: Mapping[str, Case],
+    channels: Sequence[str] = (),
 ) -> tuple[list[CaseOutcome], list[Measurement], dict[str, Any]]:
     """Measure masks, in threads.
 
@@ -73,13 +74,14 @@ def measure_masks(
         labels: their label scheme.
         patients: case to (patient, day); a case that is missing is its own patient.
         scans: case to scan, for intensities; a case may be missing.
+        channels: the scans' channels by name, where they are known.
     Returns:
         an outcome per case, the measurements, and by case where the diameters run.
     """
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
         segmentation = read_segmentation(masks[case], labels=labels, case=case)
-        volume = read_volume(scans[case]) if case in scans else None
+        volume = read_volume(scans[case], channels) if case in scans else None
         patient, day = patients.get(case, (case, None))
         rows = measure_case(segmentation, labels, volume=volume, case=case, patient=patient, day=day)
         return rows, describe_diameters(segmentation, labels)

@@ -88,7 +88,7 @@ def draft_cpu(survey: Survey, dimensions: Literal[2, 3], gpu_memory_gb: float) -
             if batch_dice
             else "A patch covers the whole median case, so the Dice loss is taken patch by patch.",
             "training": _explain_training(seconds, training),
-            "logit_floor": f"Log-probabilities not below {LOGIT_FLOOR:g} keep small lesions from shrinking on the way back.",
+            "logit_floor": f"Log-probabilities not below {LOGIT_FLOOR:g} keep small lesions from shrinking.",
         },
     )
 

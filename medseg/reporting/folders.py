@@ -14,6 +14,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome
 from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score, read_rows
+from medseg.core.volume import Volume
 from medseg.core.workspace import Workspace
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
 from medseg.reporting.content import CaseFigures, Line, ReportContent
@@ -50,13 +51,16 @@ def report_folder(
     patients = find_patients(images or directory) | {c.name: (c.patient, c.day) for c in scans.values()}
     lines = _read_lines(directory / "measurements.json")
 
+    content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
+    channels = dataset.channels if dataset else tuple(content.get("channels", ()))
+
     def draw(name: str) -> CaseFigures:
-        return _draw(name, masks[name], scans.get(name), referred.get(name), labels, lines.get(name, ()), patients)
+        volume = read_volume(scans[name], channels)
+        return _draw(name, volume, masks[name], referred.get(name), labels, lines.get(name, ()), patients)
 
     shown = [name for name in masks if name in scans]
     figures, failures = map_cases(draw, shown, str, title="report")
     path = directory / "report.html"
-    content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
     write_report(
         path,
         ReportContent(
@@ -79,15 +83,13 @@ def report_folder(
 
 def _draw(
     name: str,
+    volume: Volume,
     mask: MaskSource,
-    scan: Case | None,
     reference: MaskSource | None,
     labels: LabelScheme,
     lines: Sequence[Line],
     patients: dict[str, tuple[str, int | None]],
 ) -> CaseFigures:
-    assert scan is not None  # only cases with a scan are drawn
-    volume = read_volume(scan)
     segmentation = read_segmentation(mask, labels=labels, like=volume.geometry, case=name)
     truth = None
     if reference is not None:

@@ -158,7 +158,7 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     pairs, masks = pair_references(space, dataset), find_masks(space.predictions)
     scored, scores = evaluate_pairs(pairs, labels, patients, folds=folds)
     write_score_tables(space.root, scores, describe_pairs(pairs, scored, model))
-    measured, rows, diameters = measure_masks(masks, labels, patients, cases)
+    measured, rows, diameters = measure_masks(masks, labels, patients, cases, dataset.channels)
     write_measurement_tables(space.root, rows, diameters, describe_masks(masks, measured, model))
     return scored + measured, scores, rows
 
