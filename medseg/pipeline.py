@@ -147,12 +147,13 @@ def preprocess(
     """
     from medseg.preprocessing.cases import prepare_cases
 
-    space = Workspace(Path(workspace))
+    space, started = Workspace(Path(workspace)), name_time()
     made, cases = read_plan(space), read_dataset(space.cases)
     outcomes = []
     for name in configurations or made.configurations:
         configuration = made.configuration(name)
         outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
+    write_run(space.root / "prepared", "preprocess", outcomes, started=started)
     done = sum(outcome.status == "done" for outcome in outcomes)
     skipped = sum(outcome.status == "skipped" for outcome in outcomes)
     text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"

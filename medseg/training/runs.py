@@ -13,7 +13,7 @@ import pydantic
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import MedsegError, ModelError, PlanError
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
 from medseg.core.model import Member, ModelRecord, Rule
 from medseg.core.plan import Configuration, Plan
 from medseg.core.records import read_json
@@ -68,7 +68,7 @@ def run_fold(
     """
     if seconds is not None and epochs is not None:
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
-    plan = read_plan(space)
+    started, plan = name_time(), read_plan(space)
     configuration = change_settings(plan.configuration(name), settings or {})
     training, validation = split_cases(space, name, fold)
     folder = space.run(name, fold)
@@ -93,7 +93,9 @@ def run_fold(
     scores = [score for rows in results for score in rows]
     write_rows(folder / "validation" / "scores.csv", scores, Score)
     done = sorted({score.case for score in scores})
-    return [CaseOutcome(case, "done") for case in done] + failures, scores
+    outcomes = [CaseOutcome(case, "done") for case in done] + failures
+    write_run(folder, "train", outcomes, started=started, settings=dict(settings or {}), **label_entries(plan.labels))
+    return outcomes, scores
 
 
 def change_settings(configuration: Configuration, settings: Mapping[str, str]) -> Configuration:

@@ -45,8 +45,9 @@ def test_every_promised_file_is_there(space: Workspace) -> None:
     expected |= {space.model / "plan.json", space.model / "model.json"}
     expected.add(space.model / "weights" / "2d" / "fold_0.safetensors")
     expected |= {space.predictions / f"{case}.nii.gz" for case in TEST} | {space.predictions / "run.json"}
+    expected.add(space.root / "prepared" / "run.json")
     fold = space.run("2d", 0)
-    expected |= {fold / "log.jsonl", fold / "validation" / "scores.csv"}
+    expected |= {fold / "run.json", fold / "log.jsonl", fold / "validation" / "scores.csv"}
     validated = read_json(space.folds)[0]["validation"]
     expected |= {fold / "validation" / f"{case}.nii.gz" for case in validated}
     for ending in (".b2nd", ".reference.b2nd", ".json"):
