@@ -285,7 +285,7 @@ def run(
 @app.command()
 def demo(
     workspace: Annotated[Path, typer.Option("--workspace", help="Folder to work in.")] = Path("workspace_demo"),
-    budget: Annotated[str, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")] = "9m",
+    budget: Annotated[str, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")] = "10m",
     json: Json = False,
 ) -> None:
     """Run everything on the example scans, on the CPU, in minutes."""
