@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -52,5 +53,7 @@ def make_environment(root: Path) -> dict[str, str]:
 def find_version(python: str) -> str | None:
     """The version of nnU-Net that a Python has; None where it has none."""
     code = "from importlib.metadata import version; print(version('nnunetv2'))"
+    if shutil.which(python) is None:
+        return None
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else None
