@@ -44,6 +44,10 @@ class NetworkPlan(Record):
         kernels: per stage, per axis of the patch.
         convolutions: convolutions (plain) or blocks (residual) per encoder stage.
         decoder_convolutions: convolutions per decoder stage, from the finest to the coarsest.
+        bias: whether convolutions have one (the heads always do).
+        norm: ``instance``, or ``batch`` for networks that were trained elsewhere.
+        norm_epsilon: what the norm adds to the variance.
+        slope: of the leaky ReLU below 0.
     """
 
     name: str = "plain_unet"
@@ -52,6 +56,10 @@ class NetworkPlan(Record):
     kernels: tuple[tuple[int, ...], ...]
     convolutions: tuple[int, ...]
     decoder_convolutions: tuple[int, ...]
+    bias: bool = True
+    norm: Literal["instance", "batch"] = "instance"
+    norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
+    slope: Annotated[float, Field(ge=0)] = 1e-2
 
 
 class TrainingPlan(Record):

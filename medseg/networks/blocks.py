@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,19 +15,43 @@ NORM_EPSILON = 1e-5
 
 CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Callable[..., nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-NORMS: dict[int, Callable[..., nn.Module]] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
-
+NORMS: dict[tuple[str, int], Callable[..., nn.Module]] = {
+    ("instance", 2): nn.InstanceNorm2d,
+    ("instance", 3): nn.InstanceNorm3d,
+    ("batch", 2): nn.BatchNorm2d,
+    ("batch", 3): nn.BatchNorm3d,
+}
 AVERAGES: dict[int, Callable[..., nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network share.
+
+    Args:
+        bias: whether convolutions have one.
+        norm: ``instance`` or ``batch``.
+        epsilon: what the norm adds to the variance.
+        slope: of the leaky ReLU below 0.
+    """
+
+    bias: bool = True
+    norm: Literal["instance", "batch"] = "instance"
+    epsilon: float = NORM_EPSILON
+    slope: float = LEAKY_SLOPE
+
+
+USUAL = Style()
+
+
 class ConvBlock(nn.Module):
-    """Convolution, instance normalisation, leaky ReLU.
+    """Convolution, normalisation, leaky ReLU.
 
     Args:
         inputs, outputs: channels.
         kernel, stride: per spatial axis; their length is the number of dimensions.
+        style: bias, norm and activation.
         activate: without it the block ends with the normalisation (the end of a residual branch).
-        bias: whether the convolution has one.
     """
 
     def __init__(
@@ -34,21 +60,22 @@ class ConvBlock(nn.Module):
         outputs: int,
         kernel: Sequence[int],
         stride: Sequence[int],
+        style: Style = USUAL,
         *,
         activate: bool = True,
-        bias: bool = True,
     ) -> None:
         super().__init__()
         dimensions = len(kernel)
         padding = tuple((size - 1) // 2 for size in kernel)
-        self.conv = CONVOLUTIONS[dimensions](inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)
-        self.norm = NORMS[dimensions](outputs, eps=NORM_EPSILON, affine=True)
+        self.conv = CONVOLUTIONS[dimensions](inputs, outputs, tuple(kernel), tuple(stride), padding, bias=style.bias)
+        self.norm = NORMS[style.norm, dimensions](outputs, eps=style.epsilon, affine=True)
+        self.slope = style.slope
         self.activate = activate
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channel, ...) to features."""
         x = self.norm(self.conv(x))
-        return nn.functional.leaky_relu_(x, LEAKY_SLOPE) if self.activate else x
+        return nn.functional.leaky_relu_(x, self.slope) if self.activate else x
 
 
 class ResidualBlock(nn.Module):
@@ -57,21 +84,23 @@ class ResidualBlock(nn.Module):
     Source: He et al., "Deep residual learning" (2016), "Bag of tricks" (2019), as nnU-Net's residual encoder has it.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int]) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Sequence[int], stride: Sequence[int], style: Style = USUAL
+    ) -> None:
         super().__init__()
-        dimensions = len(kernel)
-        ones = (1,) * dimensions
-        self.first = ConvBlock(inputs, outputs, kernel, stride)
-        self.second = ConvBlock(outputs, outputs, kernel, ones, activate=False)
+        ones = (1,) * len(kernel)
+        self.first = ConvBlock(inputs, outputs, kernel, stride, style)
+        self.second = ConvBlock(outputs, outputs, kernel, ones, style, activate=False)
         self.pool = _average_pool(stride) if any(step != 1 for step in stride) else nn.Identity()
-        self.project = (
-            ConvBlock(inputs, outputs, ones, ones, activate=False, bias=False) if inputs != outputs else nn.Identity()
-        )
+        self.project: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.project = ConvBlock(inputs, outputs, ones, ones, replace(style, bias=False), activate=False)
+        self.slope = style.slope
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channel, ...) to features."""
         shortcut = self.project(self.pool(x))
-        return nn.functional.leaky_relu_(self.second(self.first(x)) + shortcut, LEAKY_SLOPE)
+        return nn.functional.leaky_relu_(self.second(self.first(x)) + shortcut, self.slope)
 
 
 def _average_pool(stride: Sequence[int]) -> nn.Module:

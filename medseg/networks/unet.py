@@ -13,11 +13,12 @@ from medseg.networks.blocks import (
     TRANSPOSED,
     ConvBlock,
     ResidualBlock,
+    Style,
     initialise,
     last_residual_to_zero,
 )
 
-MakeBlock = Callable[[int, int, Sequence[int], Sequence[int]], nn.Module]
+MakeBlock = Callable[[int, int, Sequence[int], Sequence[int], Style], nn.Module]
 
 
 class UNet(nn.Module):
@@ -36,26 +37,27 @@ class UNet(nn.Module):
         super().__init__()
         dimensions = len(plan.kernels[0])
         ones = (1,) * dimensions
+        style = Style(plan.bias, plan.norm, plan.norm_epsilon, plan.slope)
         self.stem: nn.Module = nn.Identity()
         before = inputs
         if block is ResidualBlock:
-            self.stem = ConvBlock(inputs, plan.features[0], plan.kernels[0], ones)
+            self.stem = ConvBlock(inputs, plan.features[0], plan.kernels[0], ones, style)
             before = plan.features[0]
         self.encoder = nn.ModuleList()
         for features, stride, kernel, count in zip(
             plan.features, plan.strides, plan.kernels, plan.convolutions, strict=True
         ):
-            blocks = [block(before, features, kernel, stride)]
-            blocks += [block(features, features, kernel, ones) for _ in range(count - 1)]
+            blocks = [block(before, features, kernel, stride, style)]
+            blocks += [block(features, features, kernel, ones, style) for _ in range(count - 1)]
             self.encoder.append(nn.Sequential(*blocks))
             before = features
         self.up, self.decoder, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         for stage in range(len(plan.features) - 2, -1, -1):
             fine, coarse, step = plan.features[stage], plan.features[stage + 1], plan.strides[stage + 1]
             kernel, count = plan.kernels[stage], plan.decoder_convolutions[stage]
-            self.up.append(TRANSPOSED[dimensions](coarse, fine, tuple(step), tuple(step)))
-            convs = [ConvBlock(2 * fine, fine, kernel, ones)]
-            convs += [ConvBlock(fine, fine, kernel, ones) for _ in range(count - 1)]
+            self.up.append(TRANSPOSED[dimensions](coarse, fine, tuple(step), tuple(step), bias=plan.bias))
+            convs = [ConvBlock(2 * fine, fine, kernel, ones, style)]
+            convs += [ConvBlock(fine, fine, kernel, ones, style) for _ in range(count - 1)]
             self.decoder.append(nn.Sequential(*convs))
             self.heads.append(CONVOLUTIONS[dimensions](fine, outputs, ones))
         self.apply(initialise)
