@@ -8,6 +8,14 @@ from medseg.core.records import Record
 FORMAT = "medseg-fingerprint-1"
 
 
+class ScanIntensities(Record):
+    """One channel of one scan: percentiles of its voxels that are not zero, in the file's unit."""
+
+    percentile_00_5: float
+    median: float
+    percentile_99_5: float
+
+
 class CaseFingerprint(Record):
     """One case's grid and contents.
 
@@ -17,6 +25,7 @@ class CaseFingerprint(Record):
         cropped_shape: voxels of the box around what is not zero.
         label_ml: volume of each label or region, millilitres.
         orientation: where i, j, k run to, such as ``LPS``; empty where it is not known.
+        intensities: per channel; empty where they are not known.
     """
 
     case: str
@@ -27,6 +36,7 @@ class CaseFingerprint(Record):
     cropped_shape: tuple[int, int, int]
     label_ml: dict[str, float]
     orientation: str = ""
+    intensities: tuple[ScanIntensities | None, ...] = ()
 
 
 class IntensityStatistics(Record):

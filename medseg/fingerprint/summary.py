@@ -12,6 +12,7 @@ from medseg.core.dataset import Case
 from medseg.core.fingerprint import CaseFingerprint
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation, Volume
+from medseg.fingerprint.scan import describe_scan
 from medseg.grids.crop import find_box
 
 # As many as nnU-Net takes by default. Evenly spaced through the foreground and repeated where it is smaller, so that
@@ -33,7 +34,7 @@ class CaseSummary:
 
 
 def summarise_case(case: Case, volume: Volume, segmentation: Segmentation, labels: LabelScheme) -> CaseSummary:
-    """A case's shape, spacing, extent, label volumes and foreground intensities.
+    """A case's shape, spacing, extent, label volumes and intensities.
 
     Args:
         case: the case, for its name, patient and day.
@@ -63,6 +64,7 @@ def summarise_case(case: Case, volume: Volume, segmentation: Segmentation, label
             cropped_shape=(stop[0] - start[0], stop[1] - start[1], stop[2] - start[2]),
             label_ml=label_ml,
             orientation=volume.geometry.orientation,
+            intensities=describe_scan(volume.array),
         ),
         _sample_foreground(volume.array, foreground),
     )

@@ -75,7 +75,7 @@ def read_nifti(path: str | Path, indices: Sequence[int] | None = None) -> tuple[
     channels = np.moveaxis(stored, 3, 0)
     if wanted != list(range(header.volumes)):
         channels = channels[wanted]
-    return _to_real(channels, header.scale, path), header.geometry
+    return to_real(channels, header.scale, path), header.geometry
 
 
 def read_nifti_header(path: str | Path) -> NiftiHeader:
@@ -111,7 +111,7 @@ def _parse_header(start: bytes, path: Path) -> NiftiHeader:
     i, j, k = (*sizes, 1, 1)[:3]
     shape = (i, j, k)
     volumes = int(np.prod([1, *sizes[3:]], dtype=object))
-    geometry = guard.check_spacing(_read_geometry(raw, shape, path), path)
+    geometry = guard.check_spacing(read_geometry(raw, shape, path), path)
     return NiftiHeader(shape, volumes, dtype, _read_offset(raw, path), _read_scale(raw, path), geometry)
 
 
@@ -154,8 +154,12 @@ def _read_scale(raw: Any, path: Path) -> tuple[float, float] | None:
     return slope, intercept
 
 
-def _read_geometry(raw: Any, shape: tuple[int, ...], path: Path) -> Geometry:
-    # The standard's methods 3 (sform), 2 (qform) and 1 (spacing alone), in that order.
+def read_geometry(raw: Any, shape: tuple[int, ...], path: str | Path) -> Geometry:
+    """Where a NIfTI header (nibabel's) places a volume of this shape, in millimetres RAS+.
+
+    The standard's methods 3 (sform), 2 (qform) and 1 (spacing alone), in that order; raises GeometryError where the
+    one that the header names cannot be used.
+    """
     unit_mm = _MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
     problem = ""
     for name, read in (("sform", raw.get_sform), ("qform", raw.get_qform)):
@@ -230,7 +234,18 @@ def _collect(pieces: Iterator[bytes], offset: int, size: int, path: Path) -> NDA
     return target
 
 
-def _to_real(stored: NDArray[Any], scale: tuple[float, float] | None, path: Path) -> NDArray[Any]:
+def to_real(stored: NDArray[Any], scale: tuple[float, float] | None, path: str | Path) -> NDArray[Any]:
+    """Stored values (channel, i, j, k) as real ones: integers as they are, others as float32.
+
+    Args:
+        stored: as the file holds them.
+        scale: slope and intercept; None where there is no scaling.
+        path: for messages.
+    Returns:
+        an array of the same shape, in the machine's byte order.
+    Raises:
+        FormatError: NaN or infinite values.
+    """
     if scale is not None:
         # In double precision, volume by volume: a small slope and a large intercept must not cost digits.
         array = np.empty_like(stored, dtype=np.float32)

@@ -39,9 +39,9 @@ def read_grid(path: str | Path, indices: Sequence[int] | None = None) -> tuple[N
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1][-200:]
         raise FormatError(f"cannot be read: {reason}", code="corrupt", file=path, remedy="Fetch it again") from None
-    array = _order_axes(SimpleITK.GetArrayFromImage(image), image.GetDimension(), image.GetNumberOfComponentsPerPixel())
+    array = order_axes(SimpleITK.GetArrayFromImage(image), image.GetDimension(), image.GetNumberOfComponentsPerPixel())
     guard.check_type(array.dtype, path)
-    geometry = guard.check_spacing(_read_geometry(image, array.shape[1:], path), path)
+    geometry = guard.check_spacing(read_geometry(image, array.shape[1:], path), path)
     if indices is None and len(array) != 1:
         raise FormatError(
             f"the file holds {len(array)} components, expected one number per voxel",
@@ -61,8 +61,8 @@ def read_grid(path: str | Path, indices: Sequence[int] | None = None) -> tuple[N
     return chosen, geometry
 
 
-def _order_axes(array: NDArray[Any], dimension: int, components: int) -> NDArray[Any]:
-    # SimpleITK: ([volume,] [k,] j, i [, component]).
+def order_axes(array: NDArray[Any], dimension: int, components: int) -> NDArray[Any]:
+    """SimpleITK's ([volume,] [k,] j, i [, component]) as (channel, i, j, k), a view."""
     array = np.moveaxis(array, -1, 0) if components > 1 else array[None]
     if dimension == 4:
         array = array.reshape(-1, *array.shape[2:])
@@ -71,7 +71,8 @@ def _order_axes(array: NDArray[Any], dimension: int, components: int) -> NDArray
     return array.transpose(0, 3, 2, 1)
 
 
-def _read_geometry(image: Any, shape: tuple[int, ...], path: Path) -> Geometry:
+def read_geometry(image: Any, shape: tuple[int, ...], path: str | Path) -> Geometry:
+    """Where a SimpleITK image lies, turned from LPS to RAS+; raises GeometryError where its header cannot be used."""
     dimension = image.GetDimension()
     used = min(dimension, 3)
     affine = np.eye(4)

@@ -13,14 +13,16 @@ import pydantic
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import MedsegError, ModelError, PlanError
+from medseg.core.fingerprint import Fingerprint
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
-from medseg.core.model import Member, ModelRecord, Rule
+from medseg.core.model import Familiar, Member, ModelRecord, Rule
 from medseg.core.plan import Configuration, Plan
 from medseg.core.records import read_json
 from medseg.core.results import Score, read_rows, write_rows
 from medseg.core.volume import Segmentation
 from medseg.core.workspace import Workspace, read_plan
 from medseg.inference import finish_model, write_weights
+from medseg.inference.familiarity import describe_familiar
 from medseg.io import read_segmentation
 from medseg.io.files import PICTURE_ENDINGS, split_ending
 from medseg.postprocessing import choose_rules, tabulate_case
@@ -215,6 +217,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         postprocessing=rules,
         provenance=_describe_origin(dataset, best.cases),
         card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
+        familiar=_describe_training(space, plan, used),
     )
     finish_model(space.model, final, record)
     choice = Choice(chosen=best, candidates=tuple(candidates), reason=reason, postprocessing=words)
@@ -257,6 +260,20 @@ def _choose_postprocessing(
     tables, _ = map_cases(tabulate, files, lambda path: path.name)
     rules, evidence = choose_rules(tables)
     return rules, {entry.label: f"{entry.label}: {entry.reason}" for entry in evidence}
+
+
+def _describe_training(space: Workspace, plan: Plan, configuration: Configuration) -> Familiar | None:
+    """What the training scans looked like; None where the workspace has no fingerprint of these channels."""
+    try:
+        fingerprint = Fingerprint.read(space.fingerprint)
+    except MedsegError as error:
+        logger.warning("%s: scans unlike those of the training cannot be told: %s", space.fingerprint, error.reason)
+        return None
+    if fingerprint.channels != plan.channels:
+        return None
+    patch, flipped = configuration.patch_size, configuration.training.mirror_axes
+    mirrored = [plan.axis_order[axis] for axis in flipped if patch[axis] > 1]
+    return describe_familiar(fingerprint, orientation=plan.orientation, mirrored_axes=mirrored)
 
 
 def _describe_origin(dataset: Dataset, validated: int) -> dict[str, str]:

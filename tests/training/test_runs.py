@@ -10,8 +10,11 @@ from medseg.core.errors import ModelError, PlanError
 from medseg.core.model import ModelRecord
 from medseg.core.records import write_json
 from medseg.core.results import Score, read_rows
+from medseg.core.volume import Volume
 from medseg.core.workspace import Workspace
+from medseg.fingerprint import extract_fingerprint, inspect_dataset
 from medseg.inference import Predictor, open_model
+from medseg.inference.familiarity import find_unfamiliar
 from medseg.io import read_image, read_segmentation, write_segmentation, write_volume
 from medseg.preprocessing.cases import prepare_cases
 from medseg.training import choose_candidate, rate_candidate
@@ -80,6 +83,23 @@ def test_a_fold_is_validated_on_whole_scans(trained: tuple[Workspace, Dataset]) 
     organ, truth = mask.array == 1, reference.array == 1
     dice = next(row.value for row in rows if row.metric == "dice" and row.label == "organ")
     assert dice == pytest.approx(2 * (organ & truth).sum() / (organ.sum() + truth.sum()))
+
+
+def test_the_model_knows_what_its_training_scans_looked_like(trained: tuple[Workspace, Dataset]) -> None:
+    space, dataset = trained
+    build_model(space, dataset)
+    assert open_model(space.model).record.familiar is None  # without a fingerprint nothing is known
+    inspection = inspect_dataset(dataset)
+    extract_fingerprint(inspection.dataset, inspection.summaries).write(space.fingerprint)
+    build_model(space, dataset)
+    familiar = open_model(space.model).record.familiar
+    assert familiar is not None
+    assert familiar.mirrored_axes == (0, 1, 2)
+    volume = read_image(dataset.cases[0].images[0].path)
+    assert find_unfamiliar(volume, familiar) == []
+    bright = Volume(volume.array * np.float32(1000), volume.geometry, volume.channels)
+    assert len(find_unfamiliar(bright, familiar)) == 1
+    space.fingerprint.unlink()
 
 
 def test_the_model_is_the_folds_that_were_trained(trained: tuple[Workspace, Dataset]) -> None:
