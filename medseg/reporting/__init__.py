@@ -3,7 +3,6 @@
 from medseg.reporting.content import CaseFigures, Figure, Line, ReportContent
 from medseg.reporting.drawing import draw_case
 from medseg.reporting.html import write_report
-from medseg.reporting.result_files import write_tables
 from medseg.reporting.terminal import format_score_table, format_volume_table
 
 __all__ = [
@@ -15,5 +14,4 @@ __all__ = [
     "format_score_table",
     "format_volume_table",
     "write_report",
-    "write_tables",
 ]

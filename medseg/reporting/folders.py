@@ -17,6 +17,7 @@ from medseg.core.results import Measurement, Score, read_rows
 from medseg.core.volume import Volume
 from medseg.core.workspace import Workspace
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
+from medseg.io.files import list_images
 from medseg.reporting.content import CaseFigures, Line, ReportContent
 from medseg.reporting.drawing import draw_case
 from medseg.reporting.html import write_report
@@ -42,8 +43,8 @@ def report_folder(
     measurements = _read_table(directory / "measurements.csv", Measurement)
     if not (masks or scores or measurements):
         raise DatasetError(
-            "it holds neither masks nor scores.csv nor measurements.csv", code="no_results", file=directory,
-            remedy="Give an output folder of medseg run, predict, evaluate or measure",
+            "it holds no result: neither predicted masks nor scores.csv nor measurements.csv", code="no_results",
+            file=directory, remedy="Give an output folder of medseg run, predict, evaluate or measure",
         )  # fmt: skip
     labels = settle_labels(None, (directory, directory / "predictions"), masks.values())
     scans = find_images(images) if images is not None else _cases_of(dataset)
@@ -106,10 +107,18 @@ def _read_workspace(directory: Path) -> Dataset | None:
 
 
 def _find_masks(directory: Path) -> dict[str, MaskSource]:
+    folder = directory / "predictions" if (directory / "predictions").is_dir() else directory
     try:
-        return find_masks(directory / "predictions" if (directory / "predictions").is_dir() else directory)
+        found = find_masks(folder)
     except DatasetError:
         return {}
+    return {case: source for case, source in found.items() if _is_result(case, source, folder)}
+
+
+def _is_result(case: str, source: MaskSource, folder: Path) -> bool:
+    """Whether a mask was predicted: those in a data set's own folder of masks, or beside their scan, are references."""
+    place = source.path.parent
+    return place == folder or (place.parent == folder and place.name == case and len(list_images(place)) == 1)
 
 
 def _read_table(path: Path, kind: type[Any]) -> list[Any]:

@@ -1,19 +1,17 @@
-"""Numbers as people read them, tables in the terminal and as files."""
+"""Numbers as people read them, and tables in the terminal."""
 
 import json
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medseg.core.results import Measurement, Score, read_rows
 from medseg.evaluation import summarise_scores
-from medseg.reporting import format_score_table, format_volume_table, write_tables
+from medseg.reporting import format_score_table, format_volume_table
 from medseg.reporting.aggregates import aggregate_scores
 from medseg.reporting.quantities import format_change, format_number, format_value
-from tests.reporting.examples import make_content, make_score, measure
+from tests.reporting.examples import make_content, measure
 
 
 @pytest.mark.parametrize(
@@ -92,23 +90,3 @@ def test_names_cannot_steer_the_terminal_and_wide_ones_stay_aligned() -> None:
 def test_tables_without_rows_say_so() -> None:
     assert format_score_table([]) == "No scores."
     assert format_volume_table([]) == "No measurements."
-
-
-def test_files_hold_the_rows_and_the_provenance(tmp_path: Path) -> None:
-    content = make_content()
-    write_tables(tmp_path, content.scores, content.measurements, {"version": "0.1.0"})
-    assert read_rows(tmp_path / "scores.csv", Score) == content.scores
-    assert read_rows(tmp_path / "measurements.csv", Measurement) == content.measurements
-    twin = json.loads((tmp_path / "scores.json").read_text("utf-8"))
-    assert twin["provenance"] == {"version": "0.1.0"}
-    assert [row["value"] for row in twin["scores"]][-3:] == [None, 2.25, "inf"]
-    assert len(json.loads((tmp_path / "measurements.json").read_text("utf-8"))["measurements"]) == len(
-        content.measurements
-    )
-
-
-def test_tables_that_were_not_made_are_not_written(tmp_path: Path) -> None:
-    write_tables(tmp_path, None, [], {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["measurements.csv", "measurements.json"]
-    write_tables(tmp_path / "again", [make_score("a-1", "liver", 1.0)], None, {})
-    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == ["scores.csv", "scores.json"]
