@@ -110,7 +110,9 @@ def evaluate_pairs(
     def score(case: str) -> list[Score]:
         prediction_source, reference_source = pairs[case]
         reference = read_segmentation(reference_source, labels=labels, case=case)
-        prediction = read_segmentation(prediction_source, labels=labels, like=reference.geometry, case=case)
+        prediction = read_segmentation(
+            prediction_source, labels=labels, like=reference.geometry, grid_of="reference", case=case
+        )
         patient, day = patients.get(case, (case, None))
         return evaluate_case(
             prediction, reference, labels, case=case, patient=patient, day=day, fold=(folds or {}).get(case),

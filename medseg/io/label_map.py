@@ -86,7 +86,9 @@ def refuse_unknown(values: NDArray[Any], labels: LabelScheme, path: Path) -> Non
         )
 
 
-def turn_to(values: NDArray[Any], geometry: Geometry, like: Geometry | None, path: Path) -> Segmentation:
+def turn_to(
+    values: NDArray[Any], geometry: Geometry, like: Geometry | None, path: Path, *, grid_of: str = "image"
+) -> Segmentation:
     """The label map on the grid ``like``, its axes turned where that is enough; raises GeometryError otherwise."""
     if like is None:
         return Segmentation(values, geometry)
@@ -98,12 +100,12 @@ def turn_to(values: NDArray[Any], geometry: Geometry, like: Geometry | None, pat
         if geometry.shape == like.shape:
             shift = f", up to {like.largest_shift_voxels(geometry):.3g} voxels apart"
         raise GeometryError(
-            f"the mask's grid ({_place(geometry)}) is not the image's ({_place(like)}){shift}",
+            f"the mask's grid ({_place(geometry)}) is not the {grid_of}'s ({_place(like)}){shift}",
             code="other_grid",
             file=path,
-            remedy="Resample the mask to the image, or give it the image's header if only that is wrong",
+            remedy=f"Resample the mask to the {grid_of}, or give it the {grid_of}'s header if only that is wrong",
         )
-    logger.info("%s: axes turned to the image's order and directions", path)
+    logger.info("%s: axes turned to the %s's order and directions", path, grid_of)
     return Segmentation(turn_axes(values, turn), like)
 
 

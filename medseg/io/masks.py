@@ -22,16 +22,18 @@ def read_segmentation(
     *,
     labels: LabelScheme | None = None,
     like: Geometry | None = None,
+    grid_of: str = "image",
     case: str = "",
     spacing_mm: Sequence[float] | None = None,
 ) -> Segmentation:
-    """A label map on the image's grid.
+    """A label map, on the grid of its image or reference where one is given.
 
     Args:
         source: a label map, or a folder with a binary file per structure.
         labels: which values are allowed; any where None. Structures paint their label's value, and 1, 2, ... in the
             order of their names where None.
-        like: the image's grid; a mask whose axes are merely in another order or direction is turned to it.
+        like: that grid; a mask whose axes are merely in another order or direction is turned to it.
+        grid_of: whose grid ``like`` is, for messages.
         case: for messages.
         spacing_mm: for pictures, which seldom know theirs.
     Returns:
@@ -44,11 +46,11 @@ def read_segmentation(
     source = source if isinstance(source, MaskSource) else MaskSource(Path(source))
     try:
         if source.structures:
-            return read_structures(source, labels, like, spacing_mm)
+            return read_structures(source, labels, like, spacing_mm, grid_of=grid_of)
         values, geometry = read_values(source.path, spacing_mm)
         if labels is not None:
             refuse_unknown(values, labels, source.path)
-        return turn_to(values, geometry, like, source.path)
+        return turn_to(values, geometry, like, source.path, grid_of=grid_of)
     except MedsegError as error:
         raise error.for_case(case) from None
 

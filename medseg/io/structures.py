@@ -23,15 +23,21 @@ def name_structures(names: Sequence[str]) -> LabelScheme:
 
 
 def read_structures(
-    source: MaskSource, labels: LabelScheme | None, like: Geometry | None, spacing_mm: Sequence[float] | None
+    source: MaskSource,
+    labels: LabelScheme | None,
+    like: Geometry | None,
+    spacing_mm: Sequence[float] | None,
+    *,
+    grid_of: str = "image",
 ) -> Segmentation:
     """The label map of a folder of structures.
 
     Args:
         source: names the files; those that ``labels`` does not name are left out.
         labels: the value each structure paints, or for regions, the sets of structures a value stands for.
-        like: the image's grid; the first structure's where None.
+        like: the grid to lie on; the first structure's where None.
         spacing_mm: for pictures, which seldom know theirs.
+        grid_of: whose grid ``like`` is, for messages.
     Returns:
         the label map, uint8 or uint16.
     Raises:
@@ -49,10 +55,11 @@ def read_structures(
             remedy="Name the labels after the files with --labels",
         )
     array: NDArray[Any] | None = None
+    grid_of = "first structure" if like is None else grid_of
     for name, path in known:
         values, geometry = read_values(path, spacing_mm)
         _refuse_several(values, path)
-        part = turn_to(values, geometry, like, path)
+        part = turn_to(values, geometry, like, path, grid_of=grid_of)
         like, inside = part.geometry, part.array > 0
         if array is None:
             array = np.zeros(inside.shape, np.uint64 if scheme.has_regions else scheme.value_type(), order="F")
