@@ -8,10 +8,13 @@ Compared are
   nnU-Net           `nnUNetv2_plan_and_preprocess -c 3d_fullres --verify_dataset_integrity` with two processes
 in turn. CPU-seconds are user and system time of the processes and all their children, the start of Python included.
 
-Usage: python scripts/bench_preparation.py [--repeats 5] [--nnunet-python PYTHON] [--data FOLDER] [--output FILE]
-The data set is $MEDSEG_TEST_DATA/data/hippocampus where --data is not given. Prints median, smallest and largest
-wall-clock and CPU-seconds of each, of medseg's steps too, and the ratio of nnU-Net's median to medseg's; a line says
-so where nnU-Net is absent. Asked for are at most 30 CPU-seconds. FILE gets the same as JSON.
+Usage: python scripts/bench_preparation.py [--repeats 5] [--nnunet-python PYTHON] [--nnunet-repeats 1] [--data FOLDER]
+                                           [--output FILE]
+The data set is $MEDSEG_TEST_DATA/data/hippocampus where --data is not given. nnU-Net runs on all of its cases, in each
+of the first --nnunet-repeats rounds (as many as --repeats where it is not given), through a Python that has it. Prints
+median, smallest and largest wall-clock and CPU-seconds of each, of medseg's steps too, and the ratio of nnU-Net's
+median to medseg's; a line says so where nnU-Net is absent. Ends where a contestant leaves a case out. Asked for are at
+most 30 CPU-seconds. FILE gets the same as JSON.
 """
 
 from __future__ import annotations
@@ -20,16 +23,17 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.clock import Clocked, clock_command, format_times, median
 from benchmarks.hippocampus import add_data_option, find_data
-from benchmarks.nnunet_folders import DATASET_ID, find_version, make_environment, make_raw_folder
+from benchmarks.nnunet_folders import DATASET_ID, DATASET_NAME, find_version, make_environment, make_raw_folder
 
 CONFIGURATION = "3d_fullres"
 PROCESSES = "2"
 REQUIRED_CPU_S = 30.0
-OURS, ONE_CALL, THEIRS = "medseg", "medseg, one call", "nnU-Net"
+RUNS = OURS, ONE_CALL, THEIRS = "medseg", "medseg, one call", "nnU-Net"
 ONE_PROCESS = """
 import sys
 from medseg import pipeline
@@ -42,12 +46,30 @@ pipeline.preprocess(space, configurations=["3d_fullres"])
 Times = dict[str, Clocked]
 
 
+def count_cases(data: Path) -> int:
+    """How many images the data set has to train on."""
+    return sum(1 for _ in (data / "imagesTr").glob("[!.]*.nii.gz"))
+
+
 def add(times: list[Clocked]) -> Clocked:
     """Commands run one after another."""
     return Clocked(sum(each.wall_s for each in times), sum(each.cpu_s for each in times))
 
 
-def clock_medseg(data: Path, space: Path) -> Times:
+def require_all(contestant: str, files: Iterable[Path], cases: int) -> None:
+    """End the benchmark where a contestant prepared another number of cases than there are."""
+    found = sum(1 for _ in files)
+    if found != cases:
+        raise SystemExit(f"{contestant} prepared {found} of {cases} cases")
+
+
+def list_prepared(space: Path) -> Iterable[Path]:
+    """A file per case that medseg prepared."""
+    folder = space / "prepared" / CONFIGURATION
+    return (path for path in folder.glob("*.b2nd") if not path.name.endswith(".reference.b2nd"))
+
+
+def clock_medseg(data: Path, space: Path, cases: int) -> Times:
     """The three commands, alone and together."""
     medseg = str(Path(sys.executable).with_name("medseg"))
     steps = {
@@ -56,32 +78,41 @@ def clock_medseg(data: Path, space: Path) -> Times:
         "  preprocess": [medseg, "preprocess", "--workspace", str(space), "--configuration", CONFIGURATION],
     }
     times = {name: clock_command(command) for name, command in steps.items()}
+    require_all(OURS, list_prepared(space), cases)
     return {OURS: add(list(times.values())), **times}
 
 
-def clock_one_call(data: Path, space: Path) -> Times:
-    return {ONE_CALL: clock_command([sys.executable, "-c", ONE_PROCESS, str(data), str(space)])}
+def clock_one_call(data: Path, space: Path, cases: int) -> Times:
+    """The three steps in one process."""
+    clocked = clock_command([sys.executable, "-c", ONE_PROCESS, str(data), str(space)])
+    require_all(ONE_CALL, list_prepared(space), cases)
+    return {ONE_CALL: clocked}
 
 
 def clock_nnunet(data: Path, root: Path, python: str) -> Times:
-    """nnU-Net's own command, through the Python that has it."""
-    make_raw_folder(data, root)
+    """nnU-Net's own command on all cases, through the Python that has it."""
+    cases = make_raw_folder(data, root)
     entry = "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as run"
     script = root / "plan_and_preprocess.py"  # a file, since nnU-Net starts its workers by spawning
     script.write_text(f'{entry}\n\nif __name__ == "__main__":\n    run()\n', "utf-8")
     command = [python, str(script), "-d", str(DATASET_ID), "-c", CONFIGURATION, "--verify_dataset_integrity"]
     command += ["-npfp", PROCESSES, "-np", PROCESSES]
-    return {THEIRS: clock_command(command, environment=make_environment(root))}
+    clocked = clock_command(command, environment=make_environment(root))
+    # A case has a .pkl of its properties whatever format its arrays are kept in.
+    prepared = (root / "preprocessed" / DATASET_NAME).glob(f"nnUNetPlans_{CONFIGURATION}/*.pkl")
+    require_all(THEIRS, prepared, cases)
+    return {THEIRS: clocked}
 
 
-def compare(data: Path, repeats: int, python: str | None) -> dict[str, list[Clocked]]:
+def compare(data: Path, repeats: int, python: str | None, nnunet_repeats: int) -> dict[str, list[Clocked]]:
     """Every contestant in turn, in new folders."""
     rows: dict[str, list[Clocked]] = {}
-    for _ in range(repeats):
+    cases = count_cases(data)
+    for number in range(repeats):
         with tempfile.TemporaryDirectory(prefix="bench_preparation_") as name:
             folder = Path(name)
-            times = clock_medseg(data, folder / "steps") | clock_one_call(data, folder / "one")
-            if python is not None:
+            times = clock_medseg(data, folder / "steps", cases) | clock_one_call(data, folder / "one", cases)
+            if python is not None and number < nnunet_repeats:
                 times |= clock_nnunet(data, folder / "nnunet", python)
         for contestant, clocked in times.items():
             rows.setdefault(contestant, []).append(clocked)
@@ -108,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--nnunet-python", default=sys.executable, help="a Python that has nnunetv2")
+    parser.add_argument("--nnunet-repeats", type=int, help="runs of nnU-Net, at most (default: --repeats)")
     add_data_option(parser)
     parser.add_argument("--output", type=Path, help="a JSON file")
     options = parser.parse_args()
@@ -116,8 +148,12 @@ def main() -> None:
     if version is None:
         print(f"nnU-Net skipped: {options.nnunet_python} has no nnunetv2; give --nnunet-python")
     else:
-        print(f"nnU-Net {version}, {PROCESSES} processes; {options.repeats} runs each")
-    rows = compare(data, options.repeats, options.nnunet_python if version else None)
+        print(f"nnU-Net {version}, {PROCESSES} processes")
+    theirs = options.repeats if options.nnunet_repeats is None else options.nnunet_repeats
+    rows = compare(data, options.repeats, options.nnunet_python if version else None, theirs)
+    print(
+        f"{count_cases(data)} cases; runs: {', '.join(f'{len(rows[name])} of {name}' for name in RUNS if name in rows)}"
+    )
     ratios = print_result(rows)
     if options.output:
         times = {name.strip(): [vars(clocked) for clocked in each] for name, each in rows.items()}

@@ -12,28 +12,32 @@ DATASET_ID = 4
 DATASET_NAME = "Dataset004_Hippocampus"
 
 
-def make_raw_folder(source: Path, root: Path) -> None:
+def make_raw_folder(source: Path, root: Path) -> int:
     """Lay out a Medical Segmentation Decathlon folder with one channel as nnU-Net's raw data, by symbolic links.
 
     Args:
         source: a folder with ``dataset.json``, ``imagesTr/`` and ``labelsTr/``.
         root: where ``raw/``, ``preprocessed/`` and ``results/`` will be.
+    Returns:
+        how many cases there are.
     """
     described = json.loads((source / "dataset.json").read_text("utf-8"))
     raw = root / "raw" / DATASET_NAME
     for folder in (raw / "imagesTr", raw / "labelsTr", root / "preprocessed", root / "results"):
         folder.mkdir(parents=True, exist_ok=True)
-    for image in sorted((source / "imagesTr").glob("[!.]*.nii.gz")):
+    images = sorted((source / "imagesTr").glob("[!.]*.nii.gz"))
+    for image in images:
         name = image.name.removesuffix(".nii.gz")
         (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to(image.resolve())
         (raw / "labelsTr" / image.name).symlink_to((source / "labelsTr" / image.name).resolve())
     content = {
         "channel_names": described["modality"],
         "labels": {name: int(value) for value, name in described["labels"].items()},
-        "numTraining": len(described["training"]),
+        "numTraining": len(images),  # of those that are here; dataset.json may list more
         "file_ending": ".nii.gz",
     }
     (raw / "dataset.json").write_text(json.dumps(content, indent=1), "utf-8")
+    return len(images)
 
 
 def make_environment(root: Path) -> dict[str, str]:

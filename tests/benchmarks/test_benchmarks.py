@@ -68,12 +68,20 @@ def test_missing_mask_is_not_skipped(data: Path, tmp_path: Path) -> None:
 
 
 def test_raw_folder_has_a_channel_file_per_case(data: Path, tmp_path: Path) -> None:
-    make_raw_folder(data, tmp_path / "nnunet")
+    assert make_raw_folder(data, tmp_path / "nnunet") == 10
     raw = tmp_path / "nnunet" / "raw" / DATASET_NAME
     assert (raw / "imagesTr" / "case_03_0000.nii.gz").resolve() == (data / "imagesTr" / "case_03.nii.gz").resolve()
     described = json.loads((raw / "dataset.json").read_text("utf-8"))
     assert described["labels"] == {"background": 0, "Anterior": 1, "Posterior": 2}
     assert described["numTraining"] == len(list((raw / "labelsTr").iterdir())) == 10
+
+
+def test_raw_folder_counts_the_cases_that_are_here(data: Path, tmp_path: Path) -> None:
+    # nnU-Net refuses a data set that says it has more.
+    for folder in ("imagesTr", "labelsTr"):
+        (data / folder / "case_07.nii.gz").unlink()
+    assert make_raw_folder(data, tmp_path) == 9
+    assert json.loads((tmp_path / "raw" / DATASET_NAME / "dataset.json").read_text("utf-8"))["numTraining"] == 9
 
 
 def test_a_command_that_fails_ends_the_benchmark() -> None:
