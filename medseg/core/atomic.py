@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -28,8 +29,9 @@ def _step(name: str, path: Path) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """A hidden name beside ``path`` that no reader takes for a result, ending as ``path`` does."""
-    return path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    """A hidden name beside ``path`` that no reader takes for a result, ending as ``path`` does; another each time."""
+    # Two machines that share a folder may have processes of one number.
+    return path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager

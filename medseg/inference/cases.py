@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
-from medseg.core.errors import DatasetError, MedsegError, ResourceError
-from medseg.core.geometry import Geometry
-from medseg.core.manifest import CaseOutcome, hash_file, label_entries, name_time, outcome_of_error, write_run
-from medseg.core.records import read_json
-from medseg.core.volume import Volume
-from medseg.inference.predictor import Prediction, Predictor
-from medseg.io import read_volume, write_segmentation, write_volume
-from medseg.io.files import PICTURE_ENDINGS, split_ending
+from medseg.core.errors import DatasetError, MedsegError, PlanError
+from medseg.core.manifest import CaseOutcome, label_entries, outcome_of_error
+from medseg.inference.ahead import go_through
+from medseg.inference.finished import Entry, Part, RunRecord
+from medseg.inference.folder import FolderRun
+from medseg.inference.limits import Limits
+from medseg.inference.predictor import Predictor
+from medseg.inference.writing import ENDINGS
 
 logger = logging.getLogger(__name__)
-
-ENDINGS = {"nifti": ".nii.gz", "mha": ".mha", "nrrd": ".nrrd"}
 
 
 def predict_cases(
@@ -32,8 +31,16 @@ def predict_cases(
     file_format: str = "nifti",
     save_probabilities: bool = False,
     spacing_mm: Sequence[float] | None = None,
+    part: Part | None = None,
+    max_ram_gb: float | None = None,
+    max_vram_gb: float | None = None,
 ) -> list[CaseOutcome]:
-    """Segment each case into ``output/CASE.ENDING`` and keep ``run.json`` up to date.
+    """Segment each case into ``output/CASE.ENDING``, and note in ``run.json`` what became of it.
+
+    The next case is read and prepared, and the last one written, while one is computed; small scans go through the
+    networks together. Several processes may share a folder, each doing its part: they note their cases in files of
+    their own (``run-1-of-4.json``), which are put together into ``run.json`` as each begins and ends; a later run of
+    all cases takes them over.
 
     Args:
         predictor: a loaded model.
@@ -42,117 +49,97 @@ def predict_cases(
         file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG whatever it says.
         save_probabilities: also write ``probabilities/CASE_LABEL.nii.gz`` per channel.
         spacing_mm: for pictures, which seldom know theirs.
+        part: (1, 4) for the first of four parts: every fourth case by name, from the first; None for all.
+        max_ram_gb, max_vram_gb: memory to keep to, of the computer (this program included) and of the GPU, 10^9 bytes;
+            a case that cannot is refused with what it needs.
     Returns:
-        an outcome per case; ``skipped`` where ``run.json`` says that the same model made the same files with the
-        same settings from the same input, and they still have their hashes.
+        an outcome per case of this part, by name; ``skipped`` where the record says that the same model made the same
+        files with the same settings from the same input (by SHA-256), and they still have their hashes.
     Raises:
         DatasetError: an unknown format.
+        PlanError: there is no such part, or a limit is not above 0.
         ResourceError: the folder cannot be written.
     """
     if file_format not in ENDINGS:
         raise DatasetError(f"unknown format {file_format!r}", code="format", remedy=f"Known: {', '.join(ENDINGS)}")
+    if any(limit is not None and not limit > 0 for limit in (max_ram_gb, max_vram_gb)):
+        raise PlanError("a limit of memory is not above 0 GB", remedy="Use --max-ram-gb 8, for instance")
+    cases, problems = take_part(dataset, part)
+    spacing_mm = spacing_mm or dataset.spacing_mm
     settings = {
         **predictor.provenance,
         "format": file_format,
         "probabilities": "yes" if save_probabilities else "no",
-        "spacing_mm": ", ".join(map(str, spacing_mm or dataset.spacing_mm or ())) or "as in the files",
+        "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
     }
-    finished, started = _read_finished(output, settings), name_time()
+    details = {
+        "model": predictor.digest,
+        "layout": dataset.layout,
+        "channels": list(predictor.model.plan.channels),
+        **label_entries(predictor.model.plan.labels),
+    }
+    record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()
+    stopped = threading.Event()
+    try:
+        for problem in problems:
+            outcomes.append(record.add(Entry(outcome_of_error(problem))))
+        with _show_progress(len(cases)) as advance:
 
-    def note(outcomes: Iterable[CaseOutcome]) -> None:
-        try:
-            write_run(
-                output, "predict", outcomes, started=started, model=predictor.model.digest, settings=settings,
-                layout=dataset.layout, channels=list(predictor.model.plan.channels),
-                **label_entries(predictor.model.plan.labels),
+            def conclude(outcome: CaseOutcome) -> None:
+                outcomes.append(outcome)
+                if outcome.status in ("refused", "failed"):
+                    logger.error("%s", outcome.line())
+                advance()
+
+            run = FolderRun(
+                predictor, cases, record, Limits(max_ram_gb, max_vram_gb), output, file_format, save_probabilities,
+                spacing_mm, conclude, stopped,
             )  # fmt: skip
-        except OSError as error:
-            raise ResourceError(f"the folder cannot be written: {error.strerror}", file=output) from None
-
-    def predict(case: Case) -> CaseOutcome:
-        key = _input_key(case)
-        old = finished.pop(case.name, None)
-        if old is None or old.code != key or not _still_there(output, old.outputs):
-            volume = read_volume(case, predictor.model.plan.channels, spacing_mm=spacing_mm or dataset.spacing_mm)
-            prediction = predictor.predict(volume, with_probabilities=save_probabilities)
-            names = _write(prediction, volume, case, output, file_format, predictor)
-            outputs = {name: hash_file(output / name) for name in names}
-            finished[case.name] = CaseOutcome(case.name, "done", code=key, inputs=_list_inputs(case), outputs=outputs)
-            note(finished.values())  # a run that is stopped goes on after its last case
-        else:
-            finished[case.name] = replace(old, status="skipped")
-        return finished[case.name]
-
-    # One case at a time: the network itself uses every core.
-    done, failures = map_cases(predict, dataset.cases, lambda case: case.name, threads=1, title="predict")
-    problems = [outcome_of_error(problem) for problem in dataset.problems]
-    outcomes = sorted([*done, *failures, *problems], key=lambda outcome: outcome.case)
-    note(outcomes)
-    return outcomes
+            go_through(len(cases), run.read, run.compute, run.write, may_read_ahead=run.may_read_ahead, stopped=stopped)
+    finally:
+        record.finish()
+        logger.info("%s: %s", output, _sum_up(outcomes, len(cases) + len(problems), time.monotonic() - began))
+    return sorted(outcomes, key=lambda outcome: outcome.case)
 
 
-def _list_inputs(case: Case) -> tuple[str, ...]:
-    return tuple(str(source.path) for source in case.images)
+def take_part(dataset: Dataset, part: Part | None) -> tuple[list[Case], list[MedsegError]]:
+    """A part of a data set's cases, in order of their names.
+
+    Args:
+        dataset: all of them.
+        part: (2, 4) for the second of four parts; None for all.
+    Returns:
+        the usable cases and the problems; a case belongs to the same part whether it can be used or not.
+    Raises:
+        PlanError: there is no such part.
+    """
+    number, count = part or (1, 1)
+    if not 1 <= number <= count:
+        raise PlanError(f"there is no part {number} of {count}", remedy="Use --part 1/4 to --part 4/4")
+    named: list[tuple[str, Case | MedsegError]] = [(case.name, case) for case in dataset.cases]
+    named += [(problem.case or "", problem) for problem in dataset.problems]
+    chosen = [item for _, item in sorted(named, key=lambda pair: pair[0])[number - 1 :: count]]
+    cases = [item for item in chosen if isinstance(item, Case)]
+    return cases, [item for item in chosen if isinstance(item, MedsegError)]
 
 
-def _input_key(case: Case) -> str:
-    try:
-        parts = [
-            f"{source.path.name}:{source.path.stat().st_size}:{source.path.stat().st_mtime_ns}"
-            for source in case.images
-        ]
-    except OSError as error:
-        raise DatasetError(
-            f"the file cannot be read: {error.strerror}", case=case.name, file=case.images[0].path
-        ) from None
-    return "|".join(parts)
+def _sum_up(outcomes: Sequence[CaseOutcome], count: int, seconds: float) -> str:
+    counts: Counter[str] = Counter(outcome.status for outcome in outcomes)
+    words = {"done": "done", "skipped": "unchanged since an earlier run", "refused": "refused", "failed": "failed"}
+    said = [f"{counts[status]} {word}" for status, word in words.items() if counts[status]]
+    said += [f"{count - len(outcomes)} not begun"] if len(outcomes) < count else []
+    each = f", {seconds / counts['done']:.2g} s each" if counts["done"] else ""
+    return f"{', '.join(said) or 'no cases'} in {seconds:.0f} s{each}"
 
 
-def _read_finished(output: Path, settings: Mapping[str, str]) -> dict[str, CaseOutcome]:
-    """The finished cases of an earlier run with the same model and settings, by name."""
-    path = output / "run.json"
-    if not path.is_file():
-        return {}
-    try:
-        content = read_json(path)
-        if content.get("settings") != settings:
-            return {}
-        outcomes = [CaseOutcome(**{**case, "inputs": tuple(case["inputs"])}) for case in content["cases"]]
-        return {outcome.case: outcome for outcome in outcomes if outcome.status in ("done", "skipped")}
-    except (MedsegError, AttributeError, KeyError, TypeError):
-        logger.warning("%s is damaged; all cases are done again", path)
-        return {}
+@contextlib.contextmanager
+def _show_progress(count: int) -> Iterator[Callable[[], None]]:
+    """A bar on standard error; gives what to call after each case."""
+    from rich.console import Console
+    from rich.progress import Progress
 
-
-def _still_there(output: Path, files: dict[str, str]) -> bool:
-    return bool(files) and all((output / n).is_file() and hash_file(output / n) == h for n, h in files.items())
-
-
-def _write(
-    prediction: Prediction, volume: Volume, case: Case, output: Path, file_format: str, predictor: Predictor
-) -> list[str]:
-    is_picture = split_ending(case.images[0].path)[1] in PICTURE_ENDINGS
-    ending = ".png" if is_picture and volume.geometry.shape[2] == 1 else ENDINGS[file_format]
-    names = [f"{case.name}{ending}"]
-    try:
-        write_segmentation(output / names[0], prediction.segmentation)
-        if prediction.probabilities is not None:
-            names += _write_probabilities(prediction, volume.geometry, case, output, predictor)
-    except OSError as error:
-        raise ResourceError(f"the mask cannot be written: {error.strerror}", case=case.name, file=output) from None
-    return names
-
-
-def _write_probabilities(
-    prediction: Prediction, geometry: Geometry, case: Case, output: Path, predictor: Predictor
-) -> list[str]:
-    labels = predictor.model.plan.labels
-    channels = (("background",) if labels.output == "softmax" else ()) + labels.names
-    names = []
-    for name, array in zip(
-        channels, prediction.probabilities if prediction.probabilities is not None else (), strict=True
-    ):
-        plain = re.sub(r"[^\w.-]+", "_", name)  # a slash in a label's name would lead out of the folder
-        names.append(f"probabilities/{case.name}_{plain}.nii.gz")
-        write_volume(output / names[-1], Volume(array[None], geometry, (name,)))
-    return names
+    console = Console(stderr=True)
+    # A bar that cannot move would leave empty lines in a log.
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("predict", total=count)
+        yield lambda: progress.advance(task)

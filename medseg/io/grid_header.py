@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 from medseg.core.errors import FormatError
 from medseg.io import guard
 from medseg.io.compression import GZIP, ZLIB, inflate
+from medseg.io.files import GRID_ENDINGS, split_ending
 
 _HEADER_BYTES = 1 << 16
 _META_BYTES = {"CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4, "ULONG": 4,
@@ -47,16 +48,34 @@ def check_grid_file(path: str | Path) -> None:
         FormatError: the header lacks what is needed or declares other bytes than there are.
     """
     path = Path(path)
-    ending = guard.check_file(path)
-    with path.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    data = _read_nrrd(start, path) if ending in (".nrrd", ".nhdr") else _read_meta(start, path)
+    data = _read_header(path)
     guard.check_regular(data.path)
     with data.path.open("rb") as stream:
         stream.seek(data.offset)
         found = _count(stream, data, path)
     if data.wrapper is None or found != data.size:
         guard.check_size(data.offset + data.size, data.offset + found, path)
+
+
+def find_data_file(path: str | Path) -> Path:
+    """The file that holds an image's voxels.
+
+    Args:
+        path: an image file of any known format.
+    Returns:
+        the file itself, or the one beside it that a header standing apart (``.nhdr``, ``.mhd``) names.
+    Raises:
+        FormatError: such a header is damaged, or names a file elsewhere.
+    """
+    path = Path(path)
+    return _read_header(path).path if split_ending(path)[1] in GRID_ENDINGS else path
+
+
+def _read_header(path: Path) -> _Data:
+    ending = guard.check_file(path)
+    with path.open("rb") as stream:
+        start = stream.read(_HEADER_BYTES)
+    return _read_nrrd(start, path) if ending in (".nrrd", ".nhdr") else _read_meta(start, path)
 
 
 def _count(stream: IO[bytes], data: _Data, path: Path) -> int:

@@ -101,7 +101,7 @@ def test_a_stopped_run_goes_on_after_its_last_scan(
     predictor: Predictor, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output, predicted = tmp_path / "out", []
-    whole = Predictor.predict
+    whole = Predictor.segment
 
     def stop_at_third(self: Predictor, *args: Any, **options: Any) -> Any:
         predicted.append(args)
@@ -109,7 +109,7 @@ def test_a_stopped_run_goes_on_after_its_last_scan(
             raise KeyboardInterrupt
         return whole(self, *args, **options)
 
-    monkeypatch.setattr(Predictor, "predict", stop_at_third)
+    monkeypatch.setattr(Predictor, "segment", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         predict(predictor, scans, output)
     assert statuses(predict(predictor, scans, output)) == {"a": "skipped", "b": "skipped", "c": "done"}

@@ -1,0 +1,102 @@
+"""Small scans through the networks together: where each fits one window, many make a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from medseg.inference.members import LoadedMember
+from medseg.inference.predictor import Prediction, Predictor
+from medseg.inference.segment import PreparedScan
+from medseg.inference.sliding_window import Forward, average_flips, pad_to_patch
+from medseg.inference.streaming import choose_together
+
+
+def count_together(predictor: Predictor) -> int:
+    """How many scans of one window each are worth putting into a batch; 1 where that would gain nothing."""
+    if any(member.previous is not None for member in predictor.members):
+        return 1  # a cascade's second stage reads masks of the first, one scan at a time
+    counts: list[int] = [
+        choose_together(member.configuration.patch_size, predictor.device) // 2 ** len(_flipped_axes(member))
+        for member in predictor.members
+    ]
+    return max(1, min(counts))
+
+
+def fits_one_window(prepared: PreparedScan, members: Sequence[LoadedMember]) -> bool:
+    """Whether every network sees the whole scan in a single window."""
+    return all(
+        length <= size
+        for stages, member in zip(prepared.stages, members, strict=True)
+        for length, size in zip(stages[-1].grid.resampled_shape, member.configuration.patch_size, strict=True)
+    )
+
+
+def predict_together(
+    predictor: Predictor, scans: Sequence[PreparedScan], *, with_probabilities: bool = False
+) -> list[Prediction]:
+    """The masks of several small scans, whose windows go through the networks as one batch.
+
+    Args:
+        predictor: without a cascade.
+        scans: each of which fits one window of every network.
+        with_probabilities: also return probabilities.
+    Returns:
+        a prediction per scan, as ``Predictor.segment`` gives it; the same to the last bit where the networks' library
+        computes each window of a batch as it computes the window alone.
+    """
+    answers = [
+        _answer_windows(member, [scan.stages[number][-1].image for scan in scans], predictor)
+        for number, member in enumerate(predictor.members)
+    ]
+    predictions = []
+    for number, scan in enumerate(scans):
+        members = tuple(
+            replace(member, mirror_axes=(), forwards=_recall(answer, number))
+            for member, answer in zip(predictor.members, answers, strict=True)
+        )
+        prediction = replace(predictor, members=members).segment(scan, with_probabilities=with_probabilities)
+        predictions.append(replace(prediction, provenance=predictor.provenance))
+    return predictions
+
+
+def agree_together(predictor: Predictor, scans: Sequence[PreparedScan]) -> bool:
+    """Whether the networks answer a batch of windows, to the last bit, as they answer each window alone."""
+    for number, member in enumerate(predictor.members):
+        images = [scan.stages[number][-1].image for scan in scans]
+        batch = _answer_windows(member, images, predictor)
+        alone = [_answer_windows(member, [image], predictor, predictor.window.together) for image in images]
+        for position, answers in enumerate(alone):
+            if not all(torch.equal(one[0], many[position]) for one, many in zip(answers, batch, strict=True)):
+                return False
+    return True
+
+
+@torch.inference_mode()
+def _answer_windows(
+    member: LoadedMember, images: Sequence[np.ndarray], predictor: Predictor, together: int | None = None
+) -> list[Tensor]:
+    """For each network its mean logits over mirrored copies, (scan, output, a, b, c), on the predictor's device."""
+    size, axes = member.configuration.patch_size, _flipped_axes(member)
+    padded = [pad_to_patch(torch.from_numpy(np.ascontiguousarray(image)), size)[0] for image in images]
+    windows = torch.stack(padded).to(predictor.device)
+    together = together or choose_together(size, predictor.device)
+    return [average_flips(forward, windows, axes, together) for forward in member.forwards]
+
+
+def _recall(answers: Sequence[Tensor], number: int) -> tuple[Forward, ...]:
+    """Networks that know the answer to one scan's only window."""
+
+    def remember(answer: Tensor) -> Forward:
+        return lambda _: answer
+
+    return tuple(remember(answer[number : number + 1]) for answer in answers)
+
+
+def _flipped_axes(member: LoadedMember) -> tuple[int, ...]:
+    """The axes along which windows are mirrored; flipping a single voxel changes nothing."""
+    return tuple(axis for axis in member.mirror_axes if member.configuration.patch_size[axis] > 1)

@@ -1,0 +1,52 @@
+"""Masks and probabilities as files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from medseg.core.dataset import Case
+from medseg.core.errors import ResourceError
+from medseg.core.labels import LabelScheme
+from medseg.core.volume import Volume
+from medseg.inference.predictor import Prediction
+from medseg.io import write_segmentation, write_volume
+from medseg.io.files import PICTURE_ENDINGS, split_ending
+
+ENDINGS = {"nifti": ".nii.gz", "mha": ".mha", "nrrd": ".nrrd"}
+
+
+def name_channels(labels: LabelScheme) -> tuple[str, ...]:
+    """The name of each channel of probabilities, the background's included where it has one."""
+    return (("background",) if labels.output == "softmax" else ()) + labels.names
+
+
+def write_prediction(
+    prediction: Prediction, case: Case, output: Path, file_format: str, labels: LabelScheme
+) -> list[str]:
+    """Write a case's mask and, where there are some, its probabilities, a file per channel.
+
+    Args:
+        prediction: of the case.
+        case: whose name the files get; a picture gives a picture.
+        output: the folder.
+        file_format: ``nifti``, ``mha`` or ``nrrd``.
+        labels: the model's.
+    Returns:
+        the files' names within the folder.
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    geometry = prediction.segmentation.geometry
+    is_picture = split_ending(case.images[0].path)[1] in PICTURE_ENDINGS and geometry.shape[2] == 1
+    names = [f"{case.name}{'.png' if is_picture else ENDINGS[file_format]}"]
+    try:
+        write_segmentation(output / names[0], prediction.segmentation)
+        if prediction.probabilities is not None:
+            for channel, array in zip(name_channels(labels), prediction.probabilities, strict=True):
+                plain = re.sub(r"[^\w.-]+", "_", channel)  # a slash in a label's name would lead out of the folder
+                names.append(f"probabilities/{case.name}_{plain}.nii.gz")
+                write_volume(output / names[-1], Volume(array[None], geometry, (channel,)))
+    except OSError as error:
+        raise ResourceError(f"the mask cannot be written: {error.strerror}", case=case.name, file=output) from None
+    return names
