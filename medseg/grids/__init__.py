@@ -6,7 +6,6 @@ from medseg.grids.resample import (
     choose_coarse_axis,
     find_coarse_axis,
     resample_array,
-    resample_slabs,
     split_nearest,
 )
 from medseg.grids.resample_labels import resample_labels
@@ -18,6 +17,5 @@ __all__ = [
     "find_coarse_axis",
     "resample_array",
     "resample_labels",
-    "resample_slabs",
     "split_nearest",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 # Above this ratio of the coarsest to the finest spacing, values between slices are not to be trusted (nnU-Net's
 # ANISO_THRESHOLD; Isensee et al. 2021, Nature Methods, supplement).
 ANISOTROPY_LIMIT = 3.0
-# Values of one slab on the way back to a scan's grid: 64 MB in float32.
-SLAB_VALUES = 2**24
 
 
 def find_coarse_axis(spacing_mm: Sequence[float]) -> int | None:
@@ -156,37 +154,3 @@ def apply_blocks(values: torch.Tensor, axis: int, blocks: Sequence[Block], offse
         else:
             target[:] = torch.matmul(weights, part)
     return result.reshape(*values.shape[:axis], rows, *values.shape[axis + 1 :])
-
-
-def resample_slabs(
-    values: torch.Tensor, shape: Sequence[int], *, coarse_axis: int | None = None
-) -> Iterator[tuple[int, int, torch.Tensor]]:
-    """Linear resampling a slab at a time, so that the whole result never stands in memory.
-
-    Args:
-        values: (channel, a, b, c), any float type, any device.
-        shape: voxels wanted along a, b, c.
-        coarse_axis: along it the slices that ``split_nearest`` lists as used are given, not yet repeated.
-    Returns:
-        pieces along the first axis: start, stop and the values (channel, stop - start, b, c) in float32.
-    """
-    import torch
-
-    sizes = [int(n) for n in shape]
-    if coarse_axis is not None:
-        used = torch.from_numpy(split_nearest(values.shape[1 + coarse_axis], sizes[coarse_axis])[0]).to(values.device)
-        sizes[coarse_axis] = len(used)
-    step = max(1, SLAB_VALUES // max(1, values.shape[0] * sizes[1] * sizes[2]))
-    for start in range(0, sizes[0], step):
-        stop = min(sizes[0], start + step)
-        if coarse_axis == 0:
-            slab = values.index_select(1, used[start:stop]).float()
-        elif values.shape[1] == sizes[0]:
-            slab = values[:, start:stop].float()
-        else:
-            blocks = make_blocks(values.shape[1], sizes[0], 1, False, start, stop)
-            first = blocks[0].first
-            slab = apply_blocks(values[:, first : blocks[-1].last].float(), 1, blocks, first)
-        if coarse_axis is not None and coarse_axis > 0:
-            slab = slab.index_select(1 + coarse_axis, used)
-        yield start, stop, _resample_axes(slab, (stop - start, sizes[1], sizes[2]), 1)

@@ -1,8 +1,10 @@
 """From scans to what the network sees, on disk and back again."""
 
+from medseg.preprocessing.blocks import LogitBlock
 from medseg.preprocessing.normalise import Scaling, apply_scalings
 from medseg.preprocessing.prepare import Prepared, PreparedGrid, prepare_case
-from medseg.preprocessing.restore import bound_logits, restore_probabilities, restore_segmentation
+from medseg.preprocessing.probabilities import restore_probabilities, stream_probabilities
+from medseg.preprocessing.restore import bound_logits, restore_blocks, restore_segmentation
 from medseg.preprocessing.store import (
     PreparedCase,
     find_locations,
@@ -14,6 +16,7 @@ from medseg.preprocessing.store import (
 )
 
 __all__ = [
+    "LogitBlock",
     "Prepared",
     "PreparedCase",
     "PreparedGrid",
@@ -25,8 +28,10 @@ __all__ = [
     "open_prepared",
     "prepare_case",
     "read_index",
+    "restore_blocks",
     "restore_probabilities",
     "restore_segmentation",
+    "stream_probabilities",
     "write_index",
     "write_prepared",
 ]

@@ -3,22 +3,66 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import GeometryError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
-from medseg.grids import resample_slabs, split_nearest
+from medseg.preprocessing.blocks import LogitBlock, Region, cut_regions
+from medseg.preprocessing.label_rule import LabelRule
 from medseg.preprocessing.prepare import PreparedGrid, view_flipped
+from medseg.preprocessing.reads import AxisReads, GridReads, list_reads
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+
+# Loading the compiled loops takes as long as labelling this many voxels and channels without them (measured).
+COMPILED_FROM = 2**21
+# Outputs that are labelled together where nothing is copied; logits that are copied to be changed before.
+PART_VOXELS = 2**24
+PART_VALUES = 2**24
+PART_ROWS = 8
 
 
-def restore_segmentation(logits: torch.Tensor, grid: PreparedGrid, labels: LabelScheme) -> Segmentation:
+def restore_blocks(
+    blocks: Iterable[LogitBlock], grid: PreparedGrid, labels: LabelScheme, *, floor: float | None = None
+) -> Segmentation:
+    """The label map on the scan's own grid that a network's logits stand for, made block by block as they come.
+
+    Args:
+        blocks: they tile the prepared grid in the order of its first axis, then its second; any float type, any device.
+        grid: the prepared case's.
+        labels: what each channel stands for.
+        floor: see ``bound_logits``; None for none.
+    Returns:
+        label values on the whole scan's grid in file order, 0 outside the box that was kept. Each logit is interpolated
+        linearly in float64 and rounded once: to half precision where the network's logits are halves and no floor is
+        given, else to float32. Softmax: the largest logit wins, of equal ones the lowest class; sigmoid: what is more
+        likely than not is painted in the scheme's order. Besides the label map only the last plane of earlier blocks is
+        held.
+    Raises:
+        GeometryError: the blocks do not tile the prepared grid, or have another number of channels than the labels.
+    Source: nnU-Net v2, ``convert_predicted_logits_to_segmentation_with_correct_shape``.
+    """
+    reads, rule = list_reads(grid), LabelRule.of(labels)
+    full = np.zeros(grid.shape, labels.value_type(), order="F")  # as files are written
+    kept, compiled = view_kept_box(full, grid), is_worth_compiling(grid, labels)
+
+    for region in cut_regions(blocks, (labels.channel_count, *grid.resampled_shape), reads.axes):
+        for part in region.cut_rows(reads.axes[0], _choose_rows(region, reads, copies=floor is not None)):
+            labelled = _pick_labels(
+                as_resampled_type(part.logits, labels, floor), part.list_reads(reads.axes), rule, compiled=compiled
+            )
+            _paste(kept, labelled, part, reads)
+            del part
+        del region  # before the next block is computed
+    return Segmentation(full, grid.to_geometry())
+
+
+def restore_segmentation(logits: Tensor, grid: PreparedGrid, labels: LabelScheme) -> Segmentation:
     """The label map on the scan's own grid that a network's logits stand for.
 
     Args:
@@ -26,53 +70,19 @@ def restore_segmentation(logits: torch.Tensor, grid: PreparedGrid, labels: Label
         grid: the prepared case's.
         labels: what each channel stands for.
     Returns:
-        label values on the whole scan's grid in file order, 0 outside the box that was kept. The logits are resampled
-        linearly a slab at a time, so memory grows by little more than the label map. Softmax: the largest logit wins,
-        of equal ones the lowest class; sigmoid: what is above 0 is painted in the scheme's order.
+        as ``restore_blocks``.
     Raises:
         GeometryError: the logits have another shape than the grid and the labels say.
     """
-    _check_shape(logits, grid, labels)
-    values = np.array(labels.channel_values(), labels.value_type())
-    box: NDArray[Any] = np.empty(_coarse_shape(grid), labels.value_type())
-    for start, stop, slab in resample_slabs(logits, grid.cropped_shape, coarse_axis=grid.coarse_axis_back):
-        if labels.output == "softmax":
-            box[start:stop] = _pick_largest(slab, values)
-        else:
-            box[start:stop] = _paint((slab > 0).cpu().numpy(), values)
-    full = np.zeros(grid.shape, labels.value_type())
-    _window(full, grid)[...] = _repeat_slices(box, grid)
-    return Segmentation(full, grid.to_geometry())
+    return restore_blocks([as_block(logits)], grid, labels)
 
 
-def restore_probabilities(logits: torch.Tensor, grid: PreparedGrid, labels: LabelScheme) -> NDArray[np.float32]:
-    """The probability of every channel on the scan's own grid.
-
-    Args:
-        logits: (channel, a, b, c) on the prepared grid, any float type, any device.
-        grid: the prepared case's.
-        labels: what each channel stands for.
-    Returns:
-        (channel, i, j, k) from 0 to 1, float32; outside the box that was kept the background's is 1, all others 0.
-    Raises:
-        GeometryError: the logits have another shape than the grid and the labels say.
-    """
-    import torch
-
-    _check_shape(logits, grid, labels)
-    box = np.empty((logits.shape[0], *_coarse_shape(grid)), np.float32)
-    for start, stop, slab in resample_slabs(logits, grid.cropped_shape, coarse_axis=grid.coarse_axis_back):
-        chances = torch.softmax(slab, dim=0) if labels.output == "softmax" else torch.sigmoid(slab)
-        box[:, start:stop] = chances.cpu().numpy()
-    full = np.zeros((logits.shape[0], *grid.shape), np.float32)
-    if labels.output == "softmax":
-        full[0] = 1.0
-    for channel, target in enumerate(full):
-        _window(target, grid)[...] = _repeat_slices(box[channel], grid)
-    return full
+def as_block(logits: Tensor) -> LogitBlock:
+    """A whole prepared grid's logits, (channel, a, b, c), as one block."""
+    return LogitBlock((0, 0), (logits.shape[1], logits.shape[2]), logits)
 
 
-def bound_logits(logits: torch.Tensor, labels: LabelScheme, floor: float | None) -> torch.Tensor:
+def bound_logits(logits: Tensor, labels: LabelScheme, floor: float | None) -> Tensor:
     """Logits whose interpolation keeps borders where they are.
 
     Between a sure voxel and an unsure one, the zero of interpolated logits lies close to the unsure one, so that what
@@ -83,62 +93,64 @@ def bound_logits(logits: torch.Tensor, labels: LabelScheme, floor: float | None)
         labels: softmax or sigmoid.
         floor: the lowest log-probability (softmax) or minus the largest size of a logit (sigmoid); None for no change.
     Returns:
-        the same shape; the label of each voxel stays the same.
+        the same shape, float32 where there is a floor; the label of each voxel stays the same.
     """
     if floor is None:
         return logits
+    logits = logits.float()
     if labels.output == "sigmoid":
         return logits.clamp(floor, -floor)
     # With very many classes even the likeliest one may lie below the floor; it must stay the likeliest.
     floor = min(floor, -2 * math.log(logits.shape[0]))
-    return (logits - logits.logsumexp(0, keepdim=True)).clamp_min(floor)
+    return (logits - logits.logsumexp(0, keepdim=True)).clamp_min_(floor)
 
 
-def _check_shape(logits: torch.Tensor, grid: PreparedGrid, labels: LabelScheme) -> None:
-    expected = (labels.channel_count, *grid.resampled_shape)
-    if tuple(logits.shape) != expected:
-        raise GeometryError(f"logits of shape {tuple(logits.shape)}, expected {expected}", code="bad_logits")
-
-
-def _pick_largest(slab: torch.Tensor, values: NDArray[Any]) -> NDArray[Any]:
-    """The value of the channel with the largest logit, the first of equal ones."""
+def as_resampled_type(logits: Tensor, labels: LabelScheme, floor: float | None) -> Tensor:
+    """Logits in the type that interpolation rounds to: halves stay halves, all else and bounded ones are float32."""
     import torch
 
-    # A running comparison is ten times as fast on a CPU as argmax along the first axis.
-    kind = torch.uint8 if values.dtype == np.uint8 else torch.int32
-    best = slab[0].clone()
-    picked = torch.full(best.shape, int(values[0]), dtype=kind, device=slab.device)
-    for logits, value in zip(slab[1:], values[1:].tolist(), strict=True):
-        picked.masked_fill_(logits > best, value)
-        torch.maximum(best, logits, out=best)
-    return picked.cpu().numpy()
+    bounded = bound_logits(logits, labels, floor)
+    return bounded if bounded.dtype == torch.half else bounded.float()
 
 
-def _paint(masks: NDArray[np.bool_], values: NDArray[Any]) -> NDArray[Any]:
-    painted = np.zeros(masks.shape[1:], values.dtype)
-    for mask, value in zip(masks, values, strict=True):
-        painted[mask] = value
-    return painted
+def is_worth_compiling(grid: PreparedGrid, labels: LabelScheme) -> bool:
+    """Whether a scan is large enough for compiled loops to be worth loading."""
+    return labels.channel_count * math.prod(grid.cropped_shape) >= COMPILED_FROM
 
 
-def _coarse_shape(grid: PreparedGrid) -> tuple[int, ...]:
-    """The box's shape with each slice along the coarse axis only once."""
-    shape = list(grid.cropped_shape)
-    axis = grid.coarse_axis_back
-    if axis is not None:
-        shape[axis] = len(split_nearest(grid.resampled_shape[axis], shape[axis])[0])
-    return tuple(shape)
-
-
-def _repeat_slices(box: NDArray[Any], grid: PreparedGrid) -> NDArray[Any]:
-    axis = grid.coarse_axis_back
-    if axis is None:
-        return box
-    repeat = split_nearest(grid.resampled_shape[axis], grid.cropped_shape[axis])[1]
-    return box.take(repeat, axis=axis)
-
-
-def _window(full: NDArray[Any], grid: PreparedGrid) -> NDArray[Any]:
+def view_kept_box(full: NDArray[Any], grid: PreparedGrid) -> NDArray[Any]:
     """The kept box of an array in file order, seen in the network's axis order."""
     box = tuple(slice(a, b) for a, b in zip(grid.crop_start, grid.crop_stop, strict=True))
     return full.transpose(grid.axis_order)[view_flipped(grid.flipped)][box]
+
+
+def _paste(kept: NDArray[Any], labelled: NDArray[Any], region: Region, reads: GridReads) -> None:
+    place = []
+    for axis, outputs in enumerate((region.rows, region.columns, slice(0, len(reads.axes[2].low)))):
+        where, repeat = reads.expand(axis, outputs)
+        place.append(where)
+        labelled = labelled if repeat is None else labelled.take(repeat, axis=axis)
+    kept[tuple(place)] = labelled
+
+
+def _choose_rows(region: Region, reads: GridReads, *, copies: bool) -> int:
+    """How many output rows of a region are labelled together."""
+    import torch
+
+    if copies or region.logits.dtype not in (torch.half, torch.float32):
+        rows: int = region.rows.stop - region.rows.start
+        return max(1, PART_VALUES * rows // region.logits.numel())
+    outputs: int = (region.columns.stop - region.columns.start) * len(reads.axes[2].low)
+    return max(1, PART_VOXELS // outputs // PART_ROWS) * PART_ROWS
+
+
+def _pick_labels(
+    logits: Tensor, reads: tuple[AxisReads, AxisReads, AxisReads], rule: LabelRule, *, compiled: bool
+) -> NDArray[Any]:
+    if compiled and logits.device.type == "cpu":
+        from medseg.preprocessing.restore_compiled import label_compiled
+
+        return label_compiled(logits, reads, rule)
+    from medseg.preprocessing.restore_plain import label_plain
+
+    return label_plain(logits, reads, rule)

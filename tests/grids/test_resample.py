@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.transform import resize
 
-from medseg.grids import choose_coarse_axis, find_coarse_axis, resample_array, resample_slabs, split_nearest
+from medseg.grids import choose_coarse_axis, find_coarse_axis, resample_array
 from medseg.grids.spline import make_blocks
 
 SHAPES = [
@@ -82,21 +81,6 @@ def test_same_shape_returns_the_same_array() -> None:
     array.setflags(write=False)
     assert resample_array(array, (2, 3, 4)) is array
     assert resample_array(array, (4, 3, 4)).shape == (1, 4, 3, 4)
-
-
-@pytest.mark.parametrize("coarse_axis", [None, 0, 1, 2])
-@pytest.mark.parametrize("wanted", [(9, 20, 11), (4, 7, 30), (6, 14, 15)])
-def test_slabs_make_up_the_whole(
-    wanted: tuple[int, int, int], coarse_axis: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("medseg.grids.resample.SLAB_VALUES", 1500)
-    array = np.random.default_rng(3).normal(size=(3, 6, 14, 15)).astype(np.float32)
-    slabs = list(resample_slabs(torch.from_numpy(array), wanted, coarse_axis=coarse_axis))
-    assert [start for start, _, _ in slabs] == [0, *[stop for _, stop, _ in slabs[:-1]]]
-    whole = torch.cat([slab for _, _, slab in slabs], dim=1).numpy()
-    if coarse_axis is not None:
-        whole = whole.take(split_nearest(array.shape[1 + coarse_axis], wanted[coarse_axis])[1], axis=1 + coarse_axis)
-    assert np.abs(whole - resample_array(array, wanted, order=1, coarse_axis=coarse_axis)).max() < 1e-5
 
 
 def test_coarse_axis_rule() -> None:

@@ -66,10 +66,7 @@ def test_resampling_there_and_back_loses_little(
 
 
 @pytest.mark.parametrize("wanted_mm", [(1.3, 0.8, 0.7), (5.0, 0.9, 0.9), (1.0, 1.0, 1.0)])
-def test_slabs_give_what_the_whole_resampled_at_once_gives(
-    wanted_mm: tuple[float, float, float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("medseg.grids.resample.SLAB_VALUES", 4000)
+def test_equals_labels_of_logits_resampled_on_their_own(wanted_mm: tuple[float, float, float]) -> None:
     volume, _ = make_scan()
     plan, configuration = make_plan(wanted_mm, ZSCORE, labels=PLAIN)
     grid = prepare_case(volume, None, plan, configuration).grid
