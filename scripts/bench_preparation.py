@@ -65,8 +65,7 @@ def require_all(contestant: str, files: Iterable[Path], cases: int) -> None:
 
 def list_prepared(space: Path) -> Iterable[Path]:
     """A file per case that medseg prepared."""
-    folder = space / "prepared" / CONFIGURATION
-    return (path for path in folder.glob("*.b2nd") if not path.name.endswith(".reference.b2nd"))
+    return (space / "prepared" / CONFIGURATION).glob("*.reference.b2nd")
 
 
 def clock_medseg(data: Path, space: Path, cases: int) -> Times:
@@ -151,9 +150,8 @@ def main() -> None:
         print(f"nnU-Net {version}, {PROCESSES} processes")
     theirs = options.repeats if options.nnunet_repeats is None else options.nnunet_repeats
     rows = compare(data, options.repeats, options.nnunet_python if version else None, theirs)
-    print(
-        f"{count_cases(data)} cases; runs: {', '.join(f'{len(rows[name])} of {name}' for name in RUNS if name in rows)}"
-    )
+    runs = "; ".join(f"{name}: {len(rows[name])}" for name in RUNS if name in rows)
+    print(f"{count_cases(data)} cases; runs of {runs}")
     ratios = print_result(rows)
     if options.output:
         times = {name.strip(): [vars(clocked) for clocked in each] for name, each in rows.items()}
