@@ -137,7 +137,7 @@ def main() -> None:
     path, folder = Path(sys.argv[1]), Path(sys.argv[2])
     try:
         limit_resources(path.stat().st_size)
-        answer = _read(path, folder)
+        answer = read_checkpoint(path, folder)
     except ModelError as error:
         answer = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
     (folder / VALUES).write_text(json.dumps(answer), "utf-8")
@@ -166,7 +166,17 @@ def limit_resources(size: int) -> None:
         lower(resource.RLIMIT_AS, taken + MEMORY_PER_FILE_BYTE * size + EXTRA_MEMORY_BYTES)
 
 
-def _read(path: Path, folder: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, folder: Path) -> dict[str, Any]:
+    """What the child does: write the weights into a folder.
+
+    Args:
+        path: the checkpoint.
+        folder: gets ``weights.safetensors``, each tensor once.
+    Returns:
+        configuration, trainer, mirror_axes, and aliases: further names of a tensor to its first one.
+    Raises:
+        ModelError: whatever is wrong with the file, in one line.
+    """
     size = path.stat().st_size
     try:
         _check_archive(path, size)
