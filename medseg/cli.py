@@ -8,14 +8,35 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from medseg.options import (
+    Budget,
+    Channels,
+    Data,
+    Device,
+    Engine,
+    Epochs,
+    Json,
+    Labels,
+    Output,
+    Precision,
+    Space,
+    SpacingMm,
+    Target,
+    gather_names,
+    parse_folds,
+    parse_numbers,
+    parse_part,
+    parse_scheme,
+    parse_seconds,
+    split_setting,
+)
+
 if TYPE_CHECKING:
-    from medseg.core.labels import LabelScheme
     from medseg.core.manifest import StepResult
 
 app = typer.Typer(
@@ -28,25 +49,21 @@ app = typer.Typer(
 )
 
 
-class Precision(StrEnum):
-    """How a network computes."""
+def _show_version(wanted: bool) -> None:
+    from medseg import __version__
 
-    exact = "exact"
-    bf16 = "bf16"
+    if wanted:
+        typer.echo(f"medseg {__version__}")
+        raise typer.Exit
 
 
-Data = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="Images with masks; the README lists the layouts.", show_default=False)
-]
-Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
-Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
-Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
-SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
-Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of a budget.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Self-configuring segmentation of medical images: from a folder of scans to a tumour report."""
 
 
 @app.command()
@@ -57,7 +74,7 @@ def check(
     with _errors():
         from medseg import pipeline
 
-        result = pipeline.check(dataset, **_names(channels, labels, spacing_mm))
+        result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm))
     _finish(result, json)
 
 
@@ -74,7 +91,7 @@ def fingerprint(
     with _errors():
         from medseg import pipeline
 
-        result = pipeline.fingerprint(dataset, workspace, **_names(channels, labels, spacing_mm))
+        result = pipeline.fingerprint(dataset, workspace, **gather_names(channels, labels, spacing_mm))
     _finish(result, json)
 
 
@@ -102,9 +119,9 @@ def plan(
             workspace,
             preset=preset,
             gpu_memory_gb=gpu_memory_gb,
-            target_spacing_mm=_numbers(target_spacing_mm),
+            target_spacing_mm=parse_numbers(target_spacing_mm),
             explain=explain,
-            **_names(channels, labels, spacing_mm),
+            **gather_names(channels, labels, spacing_mm),
         )
     _finish(result, json)
 
@@ -112,6 +129,9 @@ def plan(
 @app.command()
 def preprocess(
     workspace: Space,
+    dataset: Annotated[
+        Path | None, typer.Argument(metavar="[DATASET]", help="Where the data set is, if it was moved since.")
+    ] = None,
     configuration: Annotated[str | None, typer.Option(help="One of the plan's; all where not given.")] = None,
     exact_store: Annotated[bool, typer.Option("--exact-store", help="Keep float32 where float16 would do.")] = False,
     json: Json = False,
@@ -121,7 +141,7 @@ def preprocess(
         from medseg import pipeline
 
         configurations = [configuration] if configuration else None
-        result = pipeline.preprocess(workspace, configurations=configurations, exact_store=exact_store)
+        result = pipeline.preprocess(workspace, dataset=dataset, configurations=configurations, exact_store=exact_store)
     _finish(result, json)
 
 
@@ -145,11 +165,11 @@ def train(
             workspace,
             configuration=configuration,
             fold=int(fold) if fold.isdigit() else fold,
-            budget_s=_seconds(budget, epochs),
+            budget_s=parse_seconds(budget, epochs),
             epochs=epochs,
             device=device,
             restart=restart,
-            settings=dict(map(_split_setting, set_ or [])),
+            settings=dict(map(split_setting, set_ or [])),
         )
     _finish(result, json)
 
@@ -168,14 +188,20 @@ def choose(workspace: Space, json: Json = False) -> None:
 def predict(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans, or a data set.")],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the masks.")],
-    model: Annotated[Path, typer.Option(help="A model's folder.", show_default=False)],
+    model: Annotated[list[Path], typer.Option(help="A model's folder; several are averaged.", show_default=False)],
     folds: Annotated[str | None, typer.Option(help="Which networks to average: 0,1; all where not given.")] = None,
     device: Device = "auto",
+    engine: Annotated[
+        Engine, typer.Option(help="What computes the networks; auto takes the fastest there is.")
+    ] = Engine.torch,
     precision: Annotated[Precision, typer.Option(help="exact (float32) or bf16 (faster).")] = Precision.exact,
     overlap: Annotated[float, typer.Option(help="Share of a window that neighbours share.")] = 0.5,
     no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Do not average over flips.")] = False,
     format_: Annotated[str, typer.Option("--format", help="nifti, mha or nrrd.")] = "nifti",
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write those too.")] = False,
+    part: Annotated[str | None, typer.Option(help="1/4: the first of four shares of the folder.")] = None,
+    max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
+    max_vram_gb: Annotated[float | None, typer.Option(help="GPU memory to keep to.")] = None,
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
@@ -187,14 +213,18 @@ def predict(
             source,
             output,
             model=model,
-            folds=[int(part) if part.isdigit() else part for part in folds.split(",")] if folds else None,
+            folds=parse_folds(folds),
             device=device,
+            engine=engine.value,
             precision=precision.value,
             overlap=overlap,
             mirroring=not no_mirroring,
+            spacing_mm=parse_numbers(spacing_mm),
             file_format=format_,
             save_probabilities=save_probabilities,
-            spacing_mm=_numbers(spacing_mm),
+            part=parse_part(part),
+            max_ram_gb=max_ram_gb,
+            max_vram_gb=max_vram_gb,
         )
     _finish(result, json)
 
@@ -214,7 +244,9 @@ def evaluate(
     with _errors():
         from medseg import pipeline
 
-        result = pipeline.evaluate(predictions, references, output, labels=_scheme(labels), tolerance_mm=tolerance_mm)
+        result = pipeline.evaluate(
+            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=tolerance_mm
+        )
     _finish(result, json)
 
 
@@ -230,7 +262,7 @@ def measure(
     with _errors():
         from medseg import pipeline
 
-        result = pipeline.measure(masks, output, images=images, labels=_scheme(labels))
+        result = pipeline.measure(masks, output, images=images, labels=parse_scheme(labels))
     _finish(result, json)
 
 
@@ -272,12 +304,12 @@ def run(
         result = pipeline.run(
             dataset,
             workspace,
-            budget_s=_seconds(budget, epochs),
+            budget_s=parse_seconds(budget, epochs),
             epochs=epochs,
             folds=folds,
             configurations=configurations.split(",") if configurations else None,
             device=device,
-            **_names(channels, labels, spacing_mm),
+            **gather_names(channels, labels, spacing_mm),
         )
     _finish(result, json)
 
@@ -293,7 +325,39 @@ def demo(
         from medseg import pipeline
         from medseg.tools.demo import find_examples
 
-        result = pipeline.run(find_examples(), workspace, budget_s=_seconds(budget), device="cpu")
+        result = pipeline.run(find_examples(), workspace, budget_s=parse_seconds(budget), device="cpu")
+    _finish(result, json)
+
+
+@app.command(name="import-nnunet")
+def import_nnunet(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER_OR_ZIP", help="A trainer's or data set's folder, a zip.")],
+    output: Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Folder for the model.")] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Say of each model whether it can be imported.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn an nnU-Net model into a medseg model."""
+    if output is None and not list_only:
+        raise typer.BadParameter("give an OUTPUT folder, or --list")
+    with _errors():
+        from medseg.tools.import_nnunet import import_nnunet as convert
+
+        result = convert(source, output, list_only=list_only)
+    _finish(result, json)
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for what is exported.")],
+    to: Annotated[Target, typer.Option(help="For which program.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Turn a model into one of nnU-Net, ONNX or OpenVINO, with a report on parity."""
+    with _errors():
+        from medseg.tools.export import export as convert
+
+        result = convert(model, output, to=to.value)
     _finish(result, json)
 
 
@@ -332,39 +396,3 @@ def _finish(result: StepResult, as_json: bool) -> None:
 
     typer.echo(result.to_json() if as_json else result.text)
     raise typer.Exit(exit_code(result.outcomes))
-
-
-def _names(channels: str | None, labels: str | None, spacing_mm: str | None) -> dict[str, Any]:
-    return {
-        "channels": channels.split(",") if channels else None,
-        "labels": _scheme(labels),
-        "spacing_mm": _numbers(spacing_mm),
-    }
-
-
-def _scheme(labels: str | None) -> LabelScheme | None:
-    from medseg.io import parse_labels
-
-    return parse_labels(labels) if labels else None
-
-
-def _seconds(budget: str | None, epochs: int | None = None) -> float | None:
-    from medseg.training.schedule import parse_duration
-
-    if budget and epochs:
-        raise typer.BadParameter("give --budget or --epochs, not both")
-    return parse_duration(budget) if budget else None
-
-
-def _numbers(text: str | None) -> list[float] | None:
-    try:
-        return [float(part) for part in text.split(",")] if text else None
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number or numbers separated by commas") from None
-
-
-def _split_setting(text: str) -> tuple[str, str]:
-    key, sign, value = text.partition("=")
-    if not sign:
-        raise typer.BadParameter(f"--set {text!r} is not key=value")
-    return key.strip(), value.strip()

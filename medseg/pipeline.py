@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,7 @@ from typing import Any, Literal
 from medseg.core.dataset import read_dataset, write_dataset
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, label_entries, name_time, unite_outcomes, write_run
-from medseg.core.records import write_json
+from medseg.core.manifest import StepResult, label_entries, name_time, outcome_of_error, unite_outcomes, write_run
 from medseg.core.workspace import Workspace, read_plan
 
 logger = logging.getLogger(__name__)
@@ -41,16 +41,12 @@ def check(
     Raises:
         DatasetError: the layout is unknown, or channels or labels cannot be told.
     """
-    from medseg.fingerprint import inspect_dataset
+    from medseg.fingerprint import describe_inspection, inspect_dataset
     from medseg.io import open_dataset
 
     inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
-    bad = [outcome for outcome in inspection.outcomes if outcome.status != "done"]
-    found = inspection.dataset
-    labelled = ", ".join(found.labels.names) if found.labels else "none"
-    lines = [f"{found.root}: {found.layout}; {len(found.cases)} cases can be used, {len(bad)} problems"]
-    lines += [f"channels: {', '.join(found.channels)}; labels: {labelled}", *found.notes]
-    return StepResult(list(inspection.outcomes), "\n".join(lines), {"layout": found.layout, "cases": len(found.cases)})
+    content = {"layout": inspection.dataset.layout, "cases": len(inspection.dataset.cases)}
+    return StepResult(list(inspection.outcomes), describe_inspection(inspection), content)
 
 
 def fingerprint(
@@ -114,16 +110,12 @@ def plan(
     Raises:
         PlanError: a preset or number that cannot work.
     """
-    from medseg.core.fingerprint import Fingerprint
-    from medseg.planning import check_request, explain_plan, make_folds, make_plan
+    from medseg.planning import check_request, explain_plan, write_plan
 
     check_request(preset, gpu_memory_gb, target_spacing_mm)  # before the scans are read, which may take minutes
     space = Workspace(Path(workspace))
     outcomes = fingerprint(dataset, workspace, channels=channels, labels=labels, spacing_mm=spacing_mm).outcomes
-    found = Fingerprint.read(space.fingerprint)
-    made = make_plan(found, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=target_spacing_mm)
-    made.write(space.plan)
-    write_json(space.folds, make_folds(found.cases) if len({case.patient for case in found.cases}) > 1 else [])
+    made = write_plan(space, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=target_spacing_mm)
     text = explain_plan(made)
     return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
 
@@ -131,13 +123,15 @@ def plan(
 def preprocess(
     workspace: str | Path,
     *,
+    dataset: str | Path | None = None,
     configurations: Sequence[str] | None = None,
     exact_store: bool = False,
 ) -> StepResult:
     """Bring every case to what the network sees: ``W/prepared/C/``; only what changed is done again.
 
     Args:
-        workspace: with a plan; it knows where the data set is.
+        workspace: with a plan.
+        dataset: where the data set is now; where it was when it was fingerprinted, if None.
         configurations: whose cases to prepare; all of the plan's where None.
         exact_store: keep resampled images in float32, not float16.
     Returns:
@@ -145,19 +139,23 @@ def preprocess(
     Raises:
         PlanError: the workspace has no plan.
     """
+    from medseg.io import open_dataset
     from medseg.preprocessing.cases import prepare_cases
 
     space, started = Workspace(Path(workspace)), name_time()
     made, cases = read_plan(space), read_dataset(space.cases)
-    outcomes = []
+    if dataset is not None:
+        cases = open_dataset(dataset, channels=made.channels, labels=made.labels, spacing_mm=cases.spacing_mm)
+        write_dataset(space.cases, cases)
+    outcomes = [outcome_of_error(problem) for problem in cases.problems] if dataset is not None else []
     for name in configurations or made.configurations:
         configuration = made.configuration(name)
         outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
     write_run(space.root / "prepared", "preprocess", outcomes, started=started)
-    done = sum(outcome.status == "done" for outcome in outcomes)
-    skipped = sum(outcome.status == "skipped" for outcome in outcomes)
-    text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"
-    return StepResult(outcomes, text, {"done": done, "skipped": skipped})
+    counts = Counter(outcome.status for outcome in outcomes)
+    text = f"{space.root / 'prepared'}: {counts['done']} prepared, {counts['skipped']} unchanged"
+    bad = counts["refused"] + counts["failed"]
+    return StepResult(outcomes, f"{text}, {bad} refused", {"done": counts["done"], "skipped": counts["skipped"]})
 
 
 def train(
@@ -223,27 +221,26 @@ def predict(
     source: str | Path,
     output: str | Path,
     *,
-    model: str | Path,
+    model: str | Path | Sequence[str | Path],
     folds: Sequence[int | str] | None = None,
     device: str = "auto",
+    engine: str = "torch",
     precision: Literal["exact", "bf16"] = "exact",
     overlap: float = 0.5,
     mirroring: bool = True,
-    file_format: str = "nifti",
-    save_probabilities: bool = False,
     spacing_mm: Sequence[float] | None = None,
+    **options: Any,
 ) -> StepResult:
     """Segment every scan of a folder: ``OUTPUT/CASE.nii.gz`` on the scans' own grids.
 
     Args:
         source: a scan, a folder of scans, or a data set.
         output: the folder for masks and ``run.json``.
-        model: the model's folder.
-        folds: which networks to average; all where None.
-        device, precision, overlap, mirroring: as for ``Predictor.load``.
-        file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG.
-        save_probabilities: also write a float image per channel.
+        model: the model's folder; several are averaged.
+        folds, device, engine, precision, overlap, mirroring: as for ``Predictor.load``.
         spacing_mm: for pictures, which seldom know theirs.
+        options: ``file_format``, ``save_probabilities``, ``part``, ``max_ram_gb``, ``max_vram_gb`` of
+            ``predict_cases``.
     Returns:
         an outcome per case; one bad case never stops the others, finished ones are not done again.
     Raises:
@@ -255,14 +252,11 @@ def predict(
     from medseg.io import find_inputs
 
     predictor = Predictor.load(
-        model, folds=folds, device=device, precision=precision, overlap=overlap, mirroring=mirroring
+        model, folds=folds, device=device, engine=engine, precision=precision, overlap=overlap, mirroring=mirroring
     )
     found = find_inputs(source, len(predictor.model.plan.channels))
     logger.info("%s: read as %s, %d cases", source, found.layout, len(found.cases))
-    outcomes = predict_cases(
-        predictor, found, Path(output), file_format=file_format, save_probabilities=save_probabilities,
-        spacing_mm=spacing_mm,
-    )  # fmt: skip
+    outcomes = predict_cases(predictor, found, Path(output), spacing_mm=spacing_mm, **options)
     done = sum(outcome.status in ("done", "skipped") for outcome in outcomes)
     return StepResult(outcomes, f"{output}: {done} of {len(outcomes)} masks", {"output": str(output)})
 
@@ -368,14 +362,20 @@ def run(
     """
     from medseg.compute import choose_device
     from medseg.inference import open_model
+    from medseg.planning import plan_stands, write_plan
     from medseg.reporting import format_score_table, format_volume_table
-    from medseg.training.whole_runs import choose_jobs, predict_own, share_time, tabulate_own
+    from medseg.training.whole_runs import check_folds, choose_jobs, predict_own, share_time, tabulate_own
 
     began, started = time.monotonic(), name_time()
     space = Workspace(Path(workspace))
+    check_folds(folds)  # before the scans are read, which may take minutes
     preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
     named: dict[str, Any] = {"channels": channels, "labels": labels, "spacing_mm": spacing_mm}
-    outcomes = plan(dataset, workspace, preset=preset, **named).outcomes
+    outcomes = fingerprint(dataset, workspace, **named).outcomes
+    if plan_stands(space, preset):
+        logger.info("%s: kept as it stands; remove it to plan anew", space.plan)
+    else:
+        write_plan(space, preset=preset)
     found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
     logger.info("planned for %s (preset %s); to train: %s", read_plan(space).target, preset, listed)

@@ -92,6 +92,11 @@ class LabelScheme(Record):
         return tuple(sorted(known | ({self.ignore} if self.ignore is not None else set())))
 
     @property
+    def foreground(self) -> tuple[int, ...]:
+        """The values of ``values`` that stand for anatomy: without the background and the ignore label."""
+        return tuple(value for value in self.values if value not in (0, self.ignore))
+
+    @property
     def channel_count(self) -> int:
         """Number of network channels: one a name, and one for the background with a softmax."""
         return len(self.labels) + (self.output == "softmax")

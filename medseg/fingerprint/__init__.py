@@ -2,7 +2,7 @@
 
 from medseg.fingerprint.check import check_case, find_values
 from medseg.fingerprint.extract import extract_fingerprint
-from medseg.fingerprint.inspection import Inspection, inspect_dataset
+from medseg.fingerprint.inspection import Inspection, describe_inspection, inspect_dataset
 from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import name_channels, name_labels
 from medseg.fingerprint.summary import CaseSummary, summarise_case
@@ -12,6 +12,7 @@ __all__ = [
     "Inspection",
     "Modality",
     "check_case",
+    "describe_inspection",
     "extract_fingerprint",
     "find_values",
     "infer_modality",

@@ -35,6 +35,15 @@ class Inspection:
     outcomes: tuple[CaseOutcome, ...]
 
 
+def describe_inspection(inspection: Inspection) -> str:
+    """What a pass over a data set found, in words: layout, cases, problems, channels, labels, notes."""
+    found = inspection.dataset
+    bad = sum(outcome.status != "done" for outcome in inspection.outcomes)
+    labelled = ", ".join(found.labels.names) if found.labels else "none"
+    lines = [f"{found.root}: {found.layout}; {len(found.cases)} cases can be used, {bad} problems"]
+    return "\n".join([*lines, f"channels: {', '.join(found.channels)}; labels: {labelled}", *found.notes])
+
+
 @dataclass(frozen=True)
 class _Look:
     summary: CaseSummary | None

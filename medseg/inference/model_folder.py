@@ -172,12 +172,20 @@ def load_networks(
         ModelError: the weights do not fit the plan's network, or hold numbers that are not finite.
     """
     configuration = model.plan.configuration(member.configuration)
-    return [_load_network(model, configuration, fold, device, architecture) for fold in folds]
+    inputs = count_inputs(model.plan, member)
+    return [_load_network(model, configuration, inputs, fold, device, architecture) for fold in folds]
+
+
+def count_inputs(plan: Plan, member: Member) -> int:
+    """How many channels a member's networks read: the image's, and in a cascade one per label of the stage before."""
+    channels = len(plan.channels)
+    return channels if member.previous is None else channels + len(plan.labels.foreground)
 
 
 def _load_network(
     model: Model,
     configuration: Configuration,
+    inputs: int,
     fold: int | str,
     device: torch.device,
     architecture: str | BuildNetwork | None,
@@ -191,7 +199,7 @@ def _load_network(
     if bad:
         raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path)
     outputs = model.plan.labels.channel_count
-    network = build_network(configuration, len(model.plan.channels), outputs, network=architecture)
+    network = build_network(configuration, inputs, outputs, network=architecture)
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:

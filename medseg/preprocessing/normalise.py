@@ -41,7 +41,8 @@ def choose_scalings(
     """The scaling of every channel of one scan.
 
     Args:
-        array: intensities, (channel, a, b, c), in the file's unit.
+        array: intensities, (channel, a, b, c), in the file's unit. Mean and sd are taken in its own number type and
+            its own order in memory: float32 with the file's first axis fastest gives nnU-Net's numbers to the last bit.
         plans: the plan's normalisation of each channel.
         inside: (a, b, c), the voxels whose statistics count where a plan says so; None where no plan does.
     Returns:
@@ -58,11 +59,10 @@ def _choose_scaling(values: NDArray[Any], plan: NormalisationPlan, inside: NDArr
         chosen = values[inside] if plan.inside_mask and inside is not None else values
         if chosen.size == 0:
             return IDENTITY
-        mean, sd = float(chosen.mean(dtype=np.float64)), float(chosen.std(dtype=np.float64))
-        return Scaling(subtract=mean, divide=max(sd, SMALLEST_SD))
+        return Scaling(subtract=float(chosen.mean()), divide=max(float(chosen.std()), SMALLEST_SD))
     if plan.scheme == "rescale_to_01":
-        low = float(values.min())
-        return Scaling(subtract=low, divide=max(float(values.max()) - low, SMALLEST_SD))
+        low = values.min()
+        return Scaling(subtract=float(low), divide=max(float(values.max() - low), SMALLEST_SD))
     if plan.scheme == "rgb_to_01":
         return Scaling(divide=RGB_MAXIMUM)
     return IDENTITY

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import PlanError
 from medseg.core.geometry import Geometry, match_axes
 from medseg.core.labels import LabelScheme
-from medseg.core.plan import Configuration, Plan
+from medseg.core.plan import Configuration, NormalisationPlan, Plan
 from medseg.core.records import Record
 from medseg.core.volume import Segmentation, Volume
 from medseg.grids import choose_coarse_axis, find_box, resample_array, resample_labels
@@ -99,7 +99,12 @@ class Prepared:
 
 
 def prepare_case(
-    volume: Volume, segmentation: Segmentation | None, plan: Plan, configuration: Configuration
+    volume: Volume,
+    segmentation: Segmentation | None,
+    plan: Plan,
+    configuration: Configuration,
+    *,
+    exact: bool = False,
 ) -> Prepared:
     """A scan as the network sees it.
 
@@ -108,6 +113,7 @@ def prepare_case(
         segmentation: its reference on the same grid; None for a scan to predict.
         plan: axis order and labels.
         configuration: spacing and normalisation.
+        exact: resample in float64, as nnU-Net does, and round to float32 at the end.
     Returns:
         the axes in the plan's order, cropped to the box around what is not zero in some channel, normalised, then
         resampled to the configuration's spacing: images by cubic splines, labels by linear shares, and without
@@ -122,13 +128,15 @@ def prepare_case(
     order, flips = plan.axis_order, (False, False, False)
     if plan.orientation is not None:
         order, flips = match_axes(volume.geometry.orientation, plan.orientation)
-    array = volume.array.transpose(0, *[1 + axis for axis in order])[:, *view_flipped(flips)]
+    array = turn_array(volume.array, order, flips)
     filled = (array != 0).any(axis=0)
     start, stop = find_box(filled)
     grid = _make_grid(volume.geometry, (order, flips), start, stop, configuration.spacing_mm)
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-    stored, scalings = _normalise(np.ascontiguousarray(array[:, *box]), filled[box], grid, configuration)
-    reference = None if segmentation is None else _prepare_reference(segmentation, plan, grid, box)
+    inside = _find_inside(filled[box], configuration)
+    scalings = _measure_scalings(volume.array, grid, configuration, inside)
+    stored, scalings = _normalise(np.ascontiguousarray(array[:, *box]), scalings, inside, grid, configuration, exact)
+    reference = None if segmentation is None else prepare_reference(segmentation, grid, plan.labels)
     return Prepared(stored, scalings, reference, grid, plan.labels, configuration.dimensions)
 
 
@@ -166,13 +174,43 @@ def _make_grid(
     )
 
 
+def turn_array(array: NDArray[Any], order: Sequence[int], flips: Sequence[bool]) -> NDArray[Any]:
+    """A view of (channel, i, j, k) in the network's axis order and directions."""
+    return array.transpose(0, *[1 + axis for axis in order])[:, *view_flipped(flips)]
+
+
+def _is_masked(plan: NormalisationPlan) -> bool:
+    return plan.scheme == "zscore" and plan.inside_mask
+
+
+def _find_inside(filled: NDArray[np.bool_], configuration: Configuration) -> NDArray[np.bool_] | None:
+    """The body without its holes, where some channel's statistics are taken there alone."""
+    return fill_holes(filled) if any(map(_is_masked, configuration.normalisation)) else None
+
+
+def _measure_scalings(
+    array: NDArray[Any], grid: PreparedGrid, configuration: Configuration, inside: NDArray[np.bool_] | None
+) -> tuple[Scaling, ...]:
+    """Each channel's scaling from the kept box, seen in the whole scan: sums then run as nnU-Net's do."""
+    box = tuple(slice(a, b) for a, b in zip(grid.crop_start, grid.crop_stop, strict=True))
+    scalings: list[Scaling] = []
+    for channel, plan in zip(array, configuration.normalisation, strict=True):
+        values = np.asarray(channel, np.float32, order="F") if plan.scheme == "zscore" else channel
+        cropped = turn_array(values[None], grid.axis_order, grid.flipped)[:, *box]
+        scalings += choose_scalings(cropped, (plan,), inside)
+    return tuple(scalings)
+
+
 def _normalise(
-    array: NDArray[Any], filled: NDArray[np.bool_], grid: PreparedGrid, configuration: Configuration
+    array: NDArray[Any],
+    scalings: tuple[Scaling, ...],
+    inside: NDArray[np.bool_] | None,
+    grid: PreparedGrid,
+    configuration: Configuration,
+    exact: bool,
 ) -> tuple[NDArray[Any], tuple[Scaling, ...]]:
     """Normalised and resampled values, or the file's integers with the scaling still to be applied."""
-    masked = [plan.scheme == "zscore" and plan.inside_mask for plan in configuration.normalisation]
-    inside = fill_holes(filled) if any(masked) else None
-    scalings = choose_scalings(array, configuration.normalisation, inside)
+    masked = list(map(_is_masked, configuration.normalisation))
     if not grid.is_resampled:
         integers = _as_small_integers(array)
         if integers is not None:
@@ -181,8 +219,8 @@ def _normalise(
     if inside is not None:
         for channel in np.flatnonzero(masked):
             values[channel][~inside] = 0.0
-    values = resample_array(values, grid.resampled_shape, coarse_axis=grid.coarse_axis_forth)
-    return values, (IDENTITY,) * len(values)
+    values = resample_array(values, grid.resampled_shape, coarse_axis=grid.coarse_axis_forth, exact=exact)
+    return values.astype(np.float32, copy=False), (IDENTITY,) * len(values)
 
 
 def _as_small_integers(array: NDArray[Any]) -> NDArray[Any] | None:
@@ -216,9 +254,17 @@ def _mark_outside(
     return integers, tuple(marked)
 
 
-def _prepare_reference(
-    segmentation: Segmentation, plan: Plan, grid: PreparedGrid, box: tuple[slice, ...]
-) -> NDArray[Any]:
-    turned = segmentation.array.transpose(grid.axis_order)[view_flipped(grid.flipped)]
-    labels = turned[box].astype(plan.labels.value_type())
-    return resample_labels(labels, grid.resampled_shape, plan.labels.values, coarse_axis=grid.coarse_axis_forth)
+def prepare_reference(segmentation: Segmentation, grid: PreparedGrid, labels: LabelScheme) -> NDArray[Any]:
+    """A label map as the network sees it.
+
+    Args:
+        segmentation: on the scan's own grid.
+        grid: the prepared scan's.
+        labels: its values.
+    Returns:
+        label values (a, b, c) on the prepared grid, uint8 or uint16: cropped, resampled by linear shares.
+    """
+    box = tuple(slice(a, b) for a, b in zip(grid.crop_start, grid.crop_stop, strict=True))
+    turned = turn_array(segmentation.array[None], grid.axis_order, grid.flipped)[0]
+    cropped = turned[box].astype(labels.value_type())
+    return resample_labels(cropped, grid.resampled_shape, labels.values, coarse_axis=grid.coarse_axis_forth)

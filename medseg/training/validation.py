@@ -15,11 +15,11 @@ from medseg.core.plan import Configuration, Plan
 from medseg.core.results import Score
 from medseg.core.volume import Segmentation
 from medseg.evaluation import evaluate_case
-from medseg.inference import as_forward, predict_logits
+from medseg.inference import as_forward, stream_logits
 from medseg.inference.sliding_window import Forward
 from medseg.io import write_segmentation
 from medseg.networks import BuildNetwork, build_network
-from medseg.preprocessing import PreparedCase, bound_logits, restore_segmentation
+from medseg.preprocessing import PreparedCase, restore_blocks
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,21 @@ def validate_case(
         FormatError, GeometryError: the reference cannot be read or lies on another grid.
     """
     image, _ = prepared.read_all()
-    logits = predict_logits(
-        validator.forward,
+    configuration, labels = validator.configuration, validator.plan.labels
+    blocks = stream_logits(
+        [validator.forward],
         torch.from_numpy(image),
-        validator.configuration.patch_size,
-        mirror_axes=validator.configuration.training.mirror_axes,
+        configuration.patch_size,
+        labels.channel_count,
+        mirror_axes=configuration.training.mirror_axes,
         device=validator.device,
     )
-    logits = bound_logits(logits, validator.plan.labels, validator.configuration.logit_floor)
-    prediction = restore_segmentation(logits, prepared.grid, validator.plan.labels)
+    prediction = restore_blocks(blocks, prepared.grid, labels, floor=configuration.logit_floor)
     write_segmentation(target, prediction)
     return evaluate_case(
         prediction,
         read_reference(case),
-        validator.plan.labels,
+        labels,
         case=case.name,
         patient=case.patient,
         day=case.day,

@@ -28,6 +28,20 @@ from medseg.training.runs import Fold, mask_ending
 Job = tuple[str, Fold]
 
 
+def check_folds(folds: str | None) -> None:
+    """Refuse words for ``--folds`` that mean nothing, whatever the data set.
+
+    Args:
+        folds: the user's; None where they gave none.
+    Raises:
+        PlanError: it is neither numbers nor ``each`` nor ``all``.
+    """
+    if folds is None or folds in ("each", "all"):
+        return
+    if not all(part.strip().isdigit() for part in folds.split(",")):
+        raise PlanError(f"folds {folds!r}", code="unknown_fold", remedy="Give 0 or 0,1 or each or all")
+
+
 def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: str | None, *, timed: bool) -> list[Job]:
     """Which networks ``medseg run`` trains.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def clock_prediction(size: Size, device: torch.device, precision: torch.dtype) -
         batches as large, which lie on the device.
     """
     from medseg.inference import as_forward, place_windows, predict_logits
-    from medseg.inference.sliding_window import CPU_BATCH_VOXELS, GPU_BATCH_VOXELS
+    from medseg.inference.streaming import choose_together
     from medseg.networks import build_network
 
     configuration = make_plan(size).configuration(NAME)
@@ -112,8 +111,7 @@ def clock_prediction(size: Size, device: torch.device, precision: torch.dtype) -
     axes = (0, 1, 2)
     image = torch.randn(1, *size.scan)
     windows = len(place_windows(size.scan, size.patch)) * 2 ** len(axes)
-    limit = GPU_BATCH_VOXELS if device.type == "cuda" else CPU_BATCH_VOXELS
-    together = min(windows, max(1, limit // math.prod(size.patch)))
+    together = min(windows, choose_together(size.patch, device))
     rounds = -(-windows // together)
     batch = torch.randn(together, 1, *size.patch, device=device)
 

@@ -9,10 +9,12 @@ import pytest
 
 from medseg import Predictor, pipeline, read_segmentation
 from medseg.core.errors import PlanError
+from medseg.core.fingerprint import Fingerprint
 from medseg.core.manifest import hash_file, read_run
 from medseg.core.plan import Plan
 from medseg.core.records import read_json, write_json
 from medseg.core.workspace import Workspace
+from medseg.planning import plan_stands
 from medseg.training import trainer
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.monitor import EpochRecord
@@ -67,6 +69,39 @@ def test_preparing_again_redoes_only_what_changed(prepared: Workspace, data: Pat
     again = pipeline.preprocess(space.root, configurations=[NAME])
     assert {o.case for o in again.outcomes if o.status == "done"} == {"scan_3"}
     assert {o.case for o in again.outcomes if o.status == "skipped"} == set(TRAINING) - {"scan_3"}
+
+
+def test_preparing_follows_a_data_set_that_moved(data: Path, tmp_path: Path) -> None:
+    root, space = Path(shutil.copytree(data, tmp_path / "data")), Workspace(tmp_path / "workspace")
+    pipeline.plan(root, space.root, preset="cpu")
+    root.rename(tmp_path / "elsewhere")
+    lost = pipeline.preprocess(space.root, configurations=[NAME])
+    assert {outcome.status for outcome in lost.outcomes} <= {"failed", "refused"}
+    found = pipeline.preprocess(space.root, dataset=tmp_path / "elsewhere", configurations=[NAME])
+    assert [outcome.status for outcome in found.outcomes] == ["done"] * len(TRAINING)
+    again = pipeline.preprocess(space.root, configurations=[NAME])
+    assert [outcome.status for outcome in again.outcomes] == ["skipped"] * len(TRAINING)
+
+
+def test_a_plan_that_somebody_edited_stands(data: Path, tmp_path: Path) -> None:
+    space = Workspace(tmp_path)
+    pipeline.plan(data, space.root, preset="cpu")
+    assert plan_stands(space, "cpu")
+    assert not plan_stands(space, "nnunet")
+    made = Plan.read(space.plan)
+    made.model_copy(update={"target": "what I want"}).write(space.plan)
+    assert plan_stands(space, "cpu")
+    found = Fingerprint.read(space.fingerprint)
+    found.model_copy(update={"cases": found.cases[1:]}).write(space.fingerprint)
+    assert not plan_stands(space, "cpu")
+
+
+@pytest.mark.parametrize("folds", ["first", "0;1", "-1", "0,x"])
+def test_folds_that_mean_nothing_are_refused_before_any_scan_is_read(tmp_path: Path, folds: str) -> None:
+    with pytest.raises(PlanError, match="folds") as caught:
+        pipeline.run(tmp_path / "no data set here", tmp_path / "workspace", folds=folds)
+    assert caught.value.code == "unknown_fold"
+    assert not (tmp_path / "workspace").exists()
 
 
 def test_the_model_predicts_with_the_network_that_was_trained(trained: Workspace) -> None:

@@ -8,10 +8,40 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medseg.inference import as_forward, average_forwards, place_windows, predict_logits, sliding_window
+from medseg.core.errors import ModelError
+from medseg.inference import (
+    as_forward,
+    average_forwards,
+    place_windows,
+    predict_logits,
+    sliding_window,
+    stream_logits,
+    streaming,
+)
 from medseg.inference.sliding_window import GAUSSIAN_PEAK, list_flips, weigh_window
 from medseg.networks import build_network
 from tests.training.examples import make_configuration
+
+# Sums of windows are kept in half precision, 11 bits, rounded at every window.
+ROUNDED = {"rtol": 4e-3, "atol": 4e-3}
+
+
+# Below this a half has fewer than 11 bits: at a scan's corners, which only the rim of a window sees, sums are coarse.
+FIRM = 1e-3
+
+
+def is_near(
+    halves: torch.Tensor, exact: torch.Tensor, patch: tuple[int, int, int] = (8, 8, 8), overlap: float = 0.5
+) -> bool:
+    """Whether logits (..., a, b, c) are right wherever windows carry weight; beyond, that they are numbers at all."""
+    shape = [max(length, size) for length, size in zip(halves.shape[-3:], patch, strict=True)]
+    weight = torch.zeros(shape)
+    for start in place_windows(shape, patch, overlap):
+        weight[tuple(slice(s, s + n) for s, n in zip(start, patch, strict=True))] += weigh_window(patch).float()
+    inner = [slice((n - own) // 2, (n - own) // 2 + own) for n, own in zip(shape, halves.shape[-3:], strict=True)]
+    firm = weight[tuple(inner)] > FIRM
+    near = torch.isclose(halves.float(), exact.float(), **ROUNDED)
+    return bool(near[..., firm].all() and torch.isfinite(halves).all() and firm.any())
 
 
 def draw_image(*shape: int, channels: int = 2, seed: int = 0) -> torch.Tensor:
@@ -42,23 +72,24 @@ def test_every_slice_of_a_2d_network_is_one_window() -> None:
 
 
 @pytest.mark.parametrize("patch", [(8, 8, 8), (5, 9, 16), (1, 12, 12), (128, 128, 128), (1, 1, 1)])
-def test_weights_are_symmetric_and_never_zero(patch: tuple[int, int, int]) -> None:
+def test_weights_fall_from_the_middle_and_are_never_zero(patch: tuple[int, int, int]) -> None:
     weights = weigh_window(patch)
     assert tuple(weights.shape) == patch
     assert float(weights.max()) == GAUSSIAN_PEAK == 10.0
+    assert float(weights[patch[0] // 2, patch[1] // 2, patch[2] // 2]) == 10.0
     assert float(weights.min()) > 0
     for axis in range(3):
-        assert torch.allclose(weights, weights.flip(axis), rtol=1e-5)
         middle = patch[axis] // 2
-        profile = weights[tuple(slice(None) if a == axis else n // 2 for a, n in enumerate(patch))]
-        assert (profile[: middle + 1].diff() >= -1e-6).all()
+        profile = weights[tuple(slice(None) if a == axis else n // 2 for a, n in enumerate(patch))].float()
+        assert (profile[: middle + 1].diff() >= 0).all()
+        assert (profile[middle:].diff() <= 0).all()
 
 
 def test_weights_fall_as_a_gaussian_of_an_eighth_of_the_patch() -> None:
     profile = weigh_window((1, 1, 65)).flatten()
     sigma = 65 / 8
     expected = 10 * np.exp(-0.5 * (np.arange(-32, 33) / sigma) ** 2)
-    np.testing.assert_allclose(profile.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(profile.numpy(), expected, rtol=1e-3)
 
 
 SHAPES = [(8, 8, 8), (20, 17, 11), (3, 30, 5), (1, 1, 1)]
@@ -71,8 +102,9 @@ def test_a_constant_network_gives_constant_logits(shape: tuple[int, int, int]) -
 
     logits = predict_logits(constant, draw_image(*shape), (8, 8, 8), mirror_axes=(0, 1, 2))
     assert tuple(logits.shape) == (2, *shape)
-    assert torch.allclose(logits[0], torch.tensor(1.5))
-    assert torch.allclose(logits[1], torch.tensor(-2.0))
+    assert logits.dtype == torch.half
+    assert is_near(logits[0], torch.full(shape, 1.5))
+    assert is_near(logits[1], torch.full(shape, -2.0))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -84,7 +116,7 @@ def test_a_network_without_context_sees_the_image_as_a_whole(
 ) -> None:
     image = draw_image(*shape)
     logits = predict_logits(mix_channels, image, patch, overlap=overlap, mirror_axes=mirror_axes)
-    assert torch.allclose(logits, mix_channels(image[None])[0], atol=1e-5)
+    assert is_near(logits, mix_channels(image[None])[0], patch, overlap)
 
 
 def make_forward(dimensions: int = 3, seed: int = 0) -> sliding_window.Forward:
@@ -99,7 +131,7 @@ def test_windows_are_averaged_by_their_weights() -> None:
     for start, window in ((0, first), (4, second)):
         total[:, start : start + 8] += window * weights
         divisor[start : start + 8] += weights
-    assert torch.allclose(predict_logits(forward, image, patch), total / divisor, atol=1e-5)
+    assert is_near(predict_logits(forward, image, patch), total / divisor)
 
 
 @pytest.mark.parametrize("mirror_axes", [(0,), (1, 2), (0, 1, 2)])
@@ -113,14 +145,14 @@ def test_mirroring_is_the_mean_over_flipped_images(mirror_axes: tuple[int, ...])
         axes = [axis + 1 for axis in flip]
         explicit.append(forward(image.flip(axes)[None])[0].flip(axes))
     expected = torch.stack(explicit).mean(0)
-    assert torch.allclose(predict_logits(forward, image, (8, 8, 8), mirror_axes=mirror_axes), expected, atol=1e-5)
+    assert is_near(predict_logits(forward, image, (8, 8, 8), mirror_axes=mirror_axes), expected)
 
 
 def test_a_small_image_lies_in_the_middle_of_its_window() -> None:
     forward, image = make_forward(), draw_image(5, 8, 6)
     padded = torch.nn.functional.pad(image, (1, 1, 0, 0, 1, 2))
     expected = forward(padded[None])[0][:, 1:6, :, 1:7]
-    assert torch.allclose(predict_logits(forward, image, (8, 8, 8)), expected, atol=1e-6)
+    assert is_near(predict_logits(forward, image, (8, 8, 8)), expected)
 
 
 def test_slices_go_through_a_2d_network_one_by_one() -> None:
@@ -130,16 +162,15 @@ def test_slices_go_through_a_2d_network_one_by_one() -> None:
     for number in range(5):
         flips = [(), (1,), (2,), (1, 2)]
         each = [network(image[:, number].flip(flip)[None])[0][0].flip(flip) for flip in flips]
-        assert torch.allclose(logits[:, number], torch.stack(each).mean(0), atol=1e-5)
+        assert is_near(logits[:, number : number + 1], torch.stack(each).mean(0)[:, None], (1, 8, 8))
 
 
-@pytest.mark.parametrize("limit", [1, 512, 2048, 2**20])
-def test_how_many_windows_go_together_changes_nothing(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+@pytest.mark.parametrize("together", [1, 2, 4, 100])
+def test_how_many_windows_go_together_changes_nothing(together: int) -> None:
     forward, image = make_forward(), draw_image(20, 8, 11)
-    options = {"mirror_axes": (0, 2)}
-    expected = predict_logits(forward, image, (8, 8, 8), **options)  # type: ignore[arg-type]
-    monkeypatch.setattr(sliding_window, "CPU_BATCH_VOXELS", limit)
-    assert torch.allclose(predict_logits(forward, image, (8, 8, 8), **options), expected, atol=1e-5)  # type: ignore[arg-type]
+    expected = predict_logits(forward, image, (8, 8, 8), mirror_axes=(0, 2), together=1)
+    logits = predict_logits(forward, image, (8, 8, 8), mirror_axes=(0, 2), together=together)
+    assert is_near(logits, expected)
 
 
 def test_the_image_stays_as_it_was() -> None:
@@ -164,3 +195,44 @@ def test_lower_precision_gives_nearly_the_same_in_float32() -> None:
     assert lower.dtype == torch.float32
     assert not torch.equal(exact, lower)
     assert torch.allclose(exact, lower, atol=0.1)
+
+
+@pytest.mark.parametrize("shape", [(37, 29, 11), (8, 40, 9), (3, 4, 5), (64, 8, 8)])
+@pytest.mark.parametrize("patch", [(8, 8, 8), (1, 8, 6), (12, 10, 4)])
+@pytest.mark.parametrize("smallest", [1, 2000, 2**30])
+def test_blocks_come_in_order_and_are_the_whole(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int], patch: tuple[int, int, int], smallest: int
+) -> None:
+    image = draw_image(*shape)
+    monkeypatch.setattr(streaming, "BLOCK_VALUES", 2**30)
+    whole = predict_logits(mix_channels, image, patch)
+    monkeypatch.setattr(streaming, "BLOCK_VALUES", smallest)
+    blocks = list(stream_logits([mix_channels], image, patch, 3))
+    assert [block.start for block in blocks] == sorted(block.start for block in blocks)
+    seen = torch.zeros(shape[:2], dtype=torch.int)
+    for block in blocks:
+        rows, columns = slice(block.start[0], block.stop[0]), slice(block.start[1], block.stop[1])
+        assert tuple(block.logits.shape) == (3, rows.stop - rows.start, columns.stop - columns.start, shape[2])
+        assert torch.equal(block.logits, whole[:, rows, columns])  # to the bit: the order of sums is the same
+        seen[rows, columns] += 1
+    assert (seen == 1).all()
+    assert len(blocks) == 1 or smallest < 2**30
+
+
+def test_networks_are_averaged_as_nnunet_averages_them() -> None:
+    forwards, image = [make_forward(seed=seed) for seed in range(3)], draw_image(12, 9, 8)
+    each = [predict_logits(forward, image, (8, 8, 8)) for forward in forwards]
+    expected = each[0].clone()
+    for other in each[1:]:
+        expected += other  # in halves
+    expected /= 3
+    blocks = list(stream_logits(forwards, image, (8, 8, 8), 3))
+    assert torch.equal(torch.cat([block.logits for block in blocks], dim=1), expected)
+
+
+def test_numbers_beyond_half_precision_are_refused() -> None:
+    def huge(windows: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(windows), 2, *windows.shape[2:]), 1e5)
+
+    with pytest.raises(ModelError, match="not finite"):
+        list(stream_logits([huge], draw_image(8, 8, 8), (8, 8, 8), 2))

@@ -27,9 +27,9 @@ def test_windows_stand_where_nnunet_puts_them(step: float) -> None:
         assert place_windows(shape, patch, 1 - step) == expected, (patch, shape)
 
 
-@pytest.mark.parametrize("size", [(33, 21, 17), (65, 65)])
-def test_weights_equal_nnunets_where_the_patch_has_a_middle(size: tuple[int, ...]) -> None:
-    # Along an even axis nnU-Net's peak stands on the voxel after the middle, ours between the two.
-    expected = theirs.compute_gaussian(size, 1 / 8, 10, torch.float32, torch.device("cpu"))
-    near = expected > 0.01  # scipy cuts its kernel off at four deviations
-    torch.testing.assert_close(weigh_window(size)[near], expected[near], rtol=1e-3, atol=1e-3)
+@pytest.mark.parametrize("size", [(33, 21, 17), (65, 65), (40, 56, 40), (20, 320, 256), (512, 512), (128, 128, 128)])
+def test_weights_equal_nnunets_to_the_bit(size: tuple[int, ...]) -> None:
+    expected = theirs.compute_gaussian(size, 1 / 8, 10, torch.float16, torch.device("cpu"))
+    assert torch.equal(weigh_window(size), expected)
+    if len(size) == 2:  # our windows of slices have three axes
+        assert torch.equal(weigh_window((1, *size))[0], expected)

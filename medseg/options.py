@@ -1,0 +1,105 @@
+"""The options that commands share: their words, and what the words mean."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from medseg.core.labels import LabelScheme
+
+
+class Engine(StrEnum):
+    """What computes a network."""
+
+    torch = "torch"
+    openvino = "openvino"
+    auto = "auto"
+
+
+class Target(StrEnum):
+    """What a model can be exported to."""
+
+    nnunet = "nnunet"
+    onnx = "onnx"
+    openvino = "openvino"
+
+
+class Precision(StrEnum):
+    """How a network computes."""
+
+    exact = "exact"
+    bf16 = "bf16"
+
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATASET", help="Images with masks; the README lists the layouts.", show_default=False)
+]
+Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
+Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
+Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
+SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of a budget.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
+
+
+def gather_names(channels: str | None, labels: str | None, spacing_mm: str | None) -> dict[str, Any]:
+    """The options that name a data set's parts, as ``check`` and its like take them."""
+    return {
+        "channels": channels.split(",") if channels else None,
+        "labels": parse_scheme(labels),
+        "spacing_mm": parse_numbers(spacing_mm),
+    }
+
+
+def parse_scheme(labels: str | None) -> LabelScheme | None:
+    """``liver=1,tumour=2``, or a file that names them, as a scheme; None for None."""
+    from medseg.io import parse_labels
+
+    return parse_labels(labels) if labels else None
+
+
+def parse_seconds(budget: str | None, epochs: int | None = None) -> float | None:
+    """``15m`` as seconds; None where no budget was given."""
+    from medseg.training.schedule import parse_duration
+
+    if budget and epochs:
+        raise typer.BadParameter("give --budget or --epochs, not both")
+    return parse_duration(budget) if budget else None
+
+
+def parse_numbers(text: str | None) -> list[float] | None:
+    """``0.5,0.5`` as numbers; None for None."""
+    try:
+        return [float(part) for part in text.split(",")] if text else None
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number or numbers separated by commas") from None
+
+
+def parse_folds(text: str | None) -> list[int | str] | None:
+    """``0,1`` as numbers, ``all`` as it is; None for None."""
+    return [int(fold) if fold.isdigit() else fold for fold in text.split(",")] if text else None
+
+
+def parse_part(text: str | None) -> tuple[int, int] | None:
+    """``1/4`` as (1, 4)."""
+    if text is None:
+        return None
+    number, _, count = text.partition("/")
+    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise typer.BadParameter(f"--part {text!r} is not like 1/4")
+    return int(number), int(count)
+
+
+def split_setting(text: str) -> tuple[str, str]:
+    """``key=value`` in two."""
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f"--set {text!r} is not key=value")
+    return key.strip(), value.strip()
