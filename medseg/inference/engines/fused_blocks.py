@@ -1,0 +1,159 @@
+"""A U-Net for processors whose blocks normalise and activate in one pass over memory, in place."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medseg.networks.blocks import ConvBlock
+
+logger = logging.getLogger(__name__)
+
+# Voxels are cut into as many parts whatever the number of threads, so that sums do not depend on it.
+HALF_PARTS = 8
+
+
+class FusedBlock(nn.Module):
+    """A ``ConvBlock`` in evaluation mode whose normalisation and leaky ReLU are one compiled loop.
+
+    Args:
+        block: the block whose weights are used; they are shared, not copied.
+        lowered: compute in bfloat16 with the channels last; statistics, scale and shift stay in float32 or better.
+            Without it the bits are those of the block itself.
+    """
+
+    def __init__(self, block: ConvBlock, *, lowered: bool) -> None:
+        super().__init__()
+        self.conv = block.conv
+        norm: Any = block.norm
+        self.weight, self.bias = norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
+        self.epsilon = float(norm.eps)
+        self.slope = np.float32(block.slope if block.activate else 1.0)
+        self.lowered = lowered
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (batch, channel, ...) to features."""
+        y: Tensor = self.conv(x)
+        return self._normalise_halves(y) if self.lowered else self._normalise(y)
+
+    def _normalise(self, y: Tensor) -> Tensor:
+        from medseg.inference.engines.norm_kernels import normalise_rows
+
+        y = y.contiguous()
+        rows = y.numpy().reshape(y.shape[0] * y.shape[1], -1)
+
+        def normalise(first: int, last: int) -> None:
+            normalise_rows(rows, self.weight, self.bias, self.epsilon, self.slope, first, last)
+
+        # Eight rows are summed side by side: parts are whole eights.
+        _share_out(normalise, len(rows), torch.get_num_threads(), 8)
+        return y
+
+    def _normalise_halves(self, y: Tensor) -> Tensor:
+        y = y.contiguous(memory_format=torch.channels_last_3d if y.dim() == 5 else torch.channels_last)
+        for window in y.movedim(1, -1):
+            self._normalise_window(window.reshape(-1, y.shape[1]))
+        return y
+
+    def _normalise_window(self, voxels: Tensor) -> None:
+        from medseg.inference.engines.norm_kernels import scale_halves, sum_halves
+
+        bits = voxels.view(torch.int16).numpy().view(np.uint16)
+        count, channels = bits.shape
+        step = -(-count // HALF_PARTS)
+        sums, squares = np.zeros((2, HALF_PARTS, channels))
+        threads = torch.get_num_threads()
+
+        def measure(first: int, last: int) -> None:
+            for part in range(first, last):
+                sum_halves(bits, part * step, min((part + 1) * step, count), sums[part], squares[part])
+
+        _share_out(measure, HALF_PARTS, threads, 1)
+        mean = sums.sum(0) / count  # of the difference to the first voxel
+        variance = np.maximum(squares.sum(0) / count - mean**2, 0)
+        alpha = self.weight / np.sqrt(variance + self.epsilon)
+        beta = self.bias - (mean + voxels[0].double().numpy()) * alpha
+
+        def scale(first: int, last: int) -> None:
+            scale_halves(bits, alpha.astype(np.float32), beta.astype(np.float32), self.slope, first, last)
+
+        _share_out(scale, count, threads, 1)
+
+
+class _WidePool(nn.Module):
+    """Average pooling in float32, since PyTorch has none in bfloat16 on CPUs."""
+
+    def __init__(self, pool: nn.AvgPool3d) -> None:
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        averages: Tensor = self.pool(x.float())
+        return averages.to(x.dtype)
+
+
+def fuse_blocks(network: nn.Module, *, lowered: bool = False) -> nn.Module:
+    """A copy of a network whose blocks are fused; the weights are shared unless they change their type.
+
+    Args:
+        network: in evaluation mode, on the CPU, its blocks ``ConvBlock`` or anything else, which is left as it is.
+        lowered: in bfloat16 with the channels last.
+    Returns:
+        the copy; ``network`` itself where ``lowered`` is not set and the compiled loops do not have PyTorch's bits.
+    """
+    if not lowered and not _has_same_bits():
+        return network
+    tensors = [] if lowered else [*network.parameters(), *network.buffers()]
+    fused = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+    for parent in list(fused.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, ConvBlock) and isinstance(child.norm, nn.InstanceNorm2d | nn.InstanceNorm3d):
+                setattr(parent, name, FusedBlock(child, lowered=lowered))
+            elif isinstance(child, nn.AvgPool3d) and lowered:
+                setattr(parent, name, _WidePool(child))
+    if lowered:
+        for module in fused.modules():  # other norms keep their statistics in float32
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                module.to(torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                module.to(torch.bfloat16, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return fused
+
+
+@cache
+def _has_same_bits() -> bool:
+    """Whether the compiled loop gives the bits of PyTorch's normalisation and leaky ReLU on this machine."""
+    generator = torch.Generator().manual_seed(0)
+    for channels, voxels, offset in ((11, 1013, 0.0), (8, 4096, 50.0), (1, 17, -3.0)):
+        block = ConvBlock(1, channels, (1, 1, 1), (1, 1, 1)).eval()
+        for tensor in block.parameters():
+            tensor.data = torch.randn(tensor.shape, generator=generator)
+        x = torch.randn(2, 1, voxels, 1, 1, generator=generator) * 2 + offset
+        with torch.inference_mode():
+            if not torch.equal(block(x), FusedBlock(block, lowered=False)(x)):
+                logger.info("the compiled normalisation has other bits than PyTorch's here and is not used")
+                return False
+    return True
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="normalise")
+
+
+def _share_out(work: Callable[[int, int], None], count: int, threads: int, multiple: int) -> None:
+    """Call ``work(first, last)`` for parts of ``range(count)`` that begin at a multiple, in threads, this one too."""
+    step = -(-count // (threads * multiple)) * multiple
+    starts = range(0, count, step)
+    waiting = [_pool(threads - 1).submit(work, start, min(start + step, count)) for start in starts[1:]]
+    work(0, min(step, count))
+    for part in waiting:
+        part.result()

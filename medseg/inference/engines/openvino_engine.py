@@ -1,0 +1,173 @@
+"""Networks computed by OpenVINO: converted once per model, kept by hash in the user's cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medseg.core import atomic
+from medseg.core.errors import FormatError, MissingExtraError, ModelError
+from medseg.core.manifest import hash_file
+from medseg.core.plan import Configuration
+from medseg.core.records import read_json, write_json
+from medseg.inference.engines.choosing import OPENVINO_REMEDY, Precision
+from medseg.inference.engines.onnx_file import window_shape, write_onnx
+from medseg.inference.sliding_window import Forward
+
+logger = logging.getLogger(__name__)
+
+# Part of the key of the cache: to be raised when converted networks change.
+CONVERSION = "medseg-openvino-1"
+
+
+def find_cache() -> Path:
+    """The folder for converted networks in the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "medseg" / "openvino"
+
+
+def write_openvino(network: nn.Module, configuration: Configuration, channels: int, path: str | Path) -> None:
+    """Write a network as OpenVINO's intermediate representation, weights in float32.
+
+    Args:
+        network: gives a list with the finest logits in evaluation mode; on the CPU.
+        configuration: whose patch is the window; the files take one window at a time.
+        channels: the network's.
+        path: ``NAME.xml``; the weights are written beside it as ``NAME.bin``.
+    Raises:
+        MissingExtraError: the packages of the extra ``openvino`` are not installed.
+        ModelError: the network has a layer that cannot be converted.
+    """
+    openvino = _need_openvino()
+    path = Path(path)
+    with tempfile.TemporaryDirectory() as folder:
+        onnx_path = Path(folder) / "network.onnx"
+        write_onnx(network, configuration, channels, onnx_path)
+        # Reading the file directly, not by convert_model: that one reports each use to a server.
+        model = openvino.Core().read_model(onnx_path)
+        model.reshape(list(window_shape(configuration, channels)))
+        xml, weights = Path(folder) / "network.xml", Path(folder) / "network.bin"
+        openvino.serialize(model, xml, weights)
+        del model
+        for source, target in ((weights, path.with_suffix(".bin")), (xml, path)):
+            with atomic.atomic_open(target) as stream, source.open("rb") as content:
+                while chunk := content.read(2**24):
+                    stream.write(chunk)
+
+
+def open_openvino(path: str | Path, configuration: Configuration, precision: Precision = "exact") -> Forward:
+    """A converted network as a function of windows on the CPU.
+
+    Args:
+        path: ``NAME.xml`` that ``write_openvino`` wrote, ``NAME.bin`` beside it.
+        configuration: its network's.
+        precision: ``exact`` computes in float32 (not with PyTorch's bits), ``bf16`` in bfloat16.
+    Returns:
+        a function (window, channel, a, b, c) to logits (window, output, a, b, c), float32.
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        ModelError: the files cannot be read.
+    """
+    openvino = _need_openvino()
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        # Threads that are bound to cores fight with those that prepare and write neighbouring cases.
+        "ENABLE_CPU_PINNING": False,
+    }
+    try:
+        request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
+    except RuntimeError as error:
+        raise ModelError(f"OpenVINO cannot read the network: {error}", file=path) from None
+    flat = configuration.dimensions == 2
+
+    def forward(windows: Tensor) -> Tensor:
+        x = windows.squeeze(2) if flat else windows
+        array = np.ascontiguousarray(x.float().cpu().numpy())
+        answers = [torch.from_numpy(request.infer([window[None]])[0].copy()) for window in array]
+        logits = torch.cat(answers)
+        return logits.unsqueeze(2) if flat else logits
+
+    return forward
+
+
+def make_openvino_forward(
+    network: nn.Module, configuration: Configuration, channels: int, precision: Precision, cache: Path | None = None
+) -> Forward:
+    """A network computed by OpenVINO, converted unless the cache has it already.
+
+    Args:
+        network: gives a list with the finest logits in evaluation mode; on the CPU.
+        configuration, channels: the network's.
+        precision: ``exact`` computes in float32, ``bf16`` in bfloat16.
+        cache: the folder for converted networks; one in the user's cache where None.
+    Returns:
+        a function (window, channel, a, b, c) to logits (window, output, a, b, c), float32.
+    Raises:
+        MissingExtraError: the packages of the extra ``openvino`` are not installed.
+        ModelError: the network has a layer that cannot be converted.
+    """
+    _need_openvino()
+    key = hash_network(network, configuration, channels)
+    path = (cache or find_cache()) / f"{key}.xml"
+    if not _is_whole(path):
+        try:
+            _write_to_cache(network, configuration, channels, path)
+        except OSError as error:
+            logger.info("the cache %s cannot be written (%s)", path.parent, error.strerror)
+            with tempfile.TemporaryDirectory() as folder:
+                own = Path(folder) / "network.xml"
+                write_openvino(network, configuration, channels, own)
+                return open_openvino(own, configuration, precision)
+    return open_openvino(path, configuration, precision)
+
+
+def hash_network(network: nn.Module, configuration: Configuration, channels: int) -> str:
+    """The SHA-256 of all that a converted network depends on, the version of OpenVINO included."""
+    digest = hashlib.sha256()
+    parts = [CONVERSION, _need_openvino().__version__, torch.__version__, str(network), str(channels)]
+    parts += [str(configuration.patch_size), configuration.network.model_dump_json()]
+    digest.update("\n".join(parts).encode())
+    state: Mapping[str, Tensor] = network.state_dict()
+    for name, tensor in state.items():
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).data)
+    return digest.hexdigest()
+
+
+def _write_to_cache(network: nn.Module, configuration: Configuration, channels: int, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_openvino(network, configuration, channels, path)
+    names = [path.name, path.with_suffix(".bin").name]
+    write_json(path.with_suffix(".json"), {name: hash_file(path.parent / name) for name in names})
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the cache has a network as it was written; a disk's fault must not change a mask."""
+    record = path.with_suffix(".json")
+    if not record.is_file():
+        return False
+    try:
+        hashes = read_json(record)
+        return bool(hashes) and all(hash_file(path.parent / name) == digest for name, digest in hashes.items())
+    except (OSError, FormatError, AttributeError):
+        return False
+
+
+def _need_openvino() -> Any:
+    try:
+        import openvino
+    except ImportError:
+        raise MissingExtraError("the package openvino is not installed", remedy=OPENVINO_REMEDY) from None
+    return openvino

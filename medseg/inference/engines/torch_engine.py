@@ -1,0 +1,102 @@
+"""Networks computed by PyTorch, as functions of windows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medseg.compute.devices import choose_precision
+from medseg.inference.engines.choosing import Precision
+from medseg.inference.engines.cuda_graph import capture_forward
+from medseg.inference.engines.fused_blocks import fuse_blocks
+from medseg.inference.sliding_window import Forward
+from medseg.networks.unet import UNet
+
+logger = logging.getLogger(__name__)
+
+
+def as_forward(network: nn.Module, dimensions: int, precision: torch.dtype = torch.float32) -> Forward:
+    """A network in evaluation mode as a function of windows, as training validates it.
+
+    Args:
+        network: logits of its finest stage in evaluation mode.
+        dimensions: 2 for a network of slices: windows are then (window, channel, 1, b, c).
+        precision: of its arithmetic.
+    Returns:
+        a function (window, channel, a, b, c) to logits (window, output, a, b, c), float32.
+    """
+    layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
+    network.eval().to(memory_format=layout)  # type: ignore[call-overload]
+
+    def forward(windows: Tensor) -> Tensor:
+        x = windows.squeeze(2) if dimensions == 2 else windows
+        lowered = precision != torch.float32
+        # Without the second, cuDNN computes float32 convolutions in TF32, with ten bits of mantissa.
+        with (
+            torch.autocast(windows.device.type, dtype=precision, enabled=lowered),
+            torch.backends.cudnn.flags(enabled=True, allow_tf32=lowered),
+        ):
+            logits: Tensor = network(x)[0]
+        return (logits.unsqueeze(2) if dimensions == 2 else logits).float()
+
+    return forward
+
+
+def average_forwards(forwards: list[Forward]) -> Forward:
+    """The mean logits of several networks (the folds of a cross-validation)."""
+
+    def forward(windows: Tensor) -> Tensor:
+        total = forwards[0](windows)
+        for other in forwards[1:]:
+            total = total + other(windows)
+        return total / len(forwards)
+
+    return forward if len(forwards) > 1 else forwards[0]
+
+
+def make_torch_forward(network: nn.Module, dimensions: int, device: torch.device, precision: Precision) -> Forward:
+    """The fastest way PyTorch has to compute a network on a device.
+
+    Args:
+        network: gives a list with the finest logits in evaluation mode; it is on ``device``.
+        dimensions: 2 for a network of slices.
+        device: where it runs.
+        precision: ``exact`` gives the bits of the plain network in float32 with one window at a time on a CPU;
+            ``bf16`` computes in bfloat16 (in float16 on a GPU without it).
+    Returns:
+        a function (window, channel, a, b, c) to logits (window, output, a, b, c), float32.
+    """
+    network.eval()
+    lowered = torch.float32
+    if precision == "bf16":
+        lowered = choose_precision("auto", device)
+        if lowered == torch.float32:
+            logger.warning("%s has no arithmetic in bfloat16; float32 is used, which is faster there", device)
+    if device.type == "cpu":
+        if lowered == torch.float32:
+            return _one_by_one(fuse_blocks(network), dimensions, torch.float32)
+        if isinstance(network, UNet):
+            return _one_by_one(fuse_blocks(network, lowered=True), dimensions, lowered)
+    forward = as_forward(network, dimensions, lowered)
+    return capture_forward(forward) if device.type == "cuda" else forward
+
+
+def _one_by_one(network: nn.Module, dimensions: int, dtype: torch.dtype) -> Forward:
+    """Windows one at a time: together they would be no faster on a CPU, and a sum could be another."""
+    layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
+
+    @torch.inference_mode()
+    def forward(windows: Tensor) -> Tensor:
+        x = windows.squeeze(2) if dimensions == 2 else windows
+        x = x.to(dtype)
+        answers = []
+        for window in x[:, None]:
+            window = window.contiguous() if dtype == torch.float32 else window.contiguous(memory_format=layout)
+            answers.append(network(window)[0].float())
+        logits = torch.cat(answers) if len(answers) > 1 else answers[0]
+        return (logits.unsqueeze(2) if dimensions == 2 else logits).contiguous()
+
+    return forward

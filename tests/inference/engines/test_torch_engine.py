@@ -1,0 +1,117 @@
+"""PyTorch's engine against the network itself: the same bits in exact mode, nearly the same in bfloat16."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medseg.core.plan import NetworkPlan
+from medseg.inference.engines import make_forward
+from medseg.inference.engines.fused_blocks import FusedBlock, fuse_blocks
+from medseg.networks import build_network
+from medseg.networks.blocks import ConvBlock
+from tests.inference.engines.examples import CHANNELS, KINDS, OUTPUTS, compute_plainly, make_network, make_windows
+from tests.training.examples import make_configuration
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(("name", "dimensions"), KINDS)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_exact_gives_the_network_s_own_bits(name: str, dimensions: int, threads: int) -> None:
+    network, configuration = make_network(name, dimensions)
+    windows = make_windows(configuration)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        expected = compute_plainly(network, windows, dimensions)
+        logits = make_forward(network, configuration, CHANNELS, CPU)(windows)
+    finally:
+        torch.set_num_threads(before)
+    assert logits.dtype == torch.float32
+    assert logits.shape == (3, OUTPUTS, *configuration.patch_size)
+    assert torch.equal(logits, expected)
+
+
+def test_exact_uses_the_compiled_loop_and_leaves_the_network_alone() -> None:
+    network, configuration = make_network()
+    weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    windows = make_windows(configuration)
+    kept = windows.clone()
+    fused = fuse_blocks(network)
+    assert sum(isinstance(module, FusedBlock) for module in fused.modules()) == 8
+    assert not any(isinstance(module, ConvBlock) for module in fused.modules())
+    assert not any(isinstance(module, FusedBlock) for module in network.modules())
+    for precision in ("exact", "bf16"):
+        make_forward(network, configuration, CHANNELS, CPU, precision=precision)(windows)  # type: ignore[arg-type]
+    assert torch.equal(windows, kept)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "dimensions"), KINDS)
+def test_halves_lie_as_near_as_their_mantissa_allows(name: str, dimensions: int) -> None:
+    network, configuration = make_network(name, dimensions)
+    windows = make_windows(configuration)
+    expected = compute_plainly(network, windows, dimensions)
+    logits = make_forward(network, configuration, CHANNELS, CPU, precision="bf16")(windows)
+    assert logits.dtype == torch.float32
+    assert logits.shape == expected.shape
+    error = (logits - expected).abs()
+    scale = float(expected.std())
+    assert float(error.mean()) < 0.03 * scale
+    assert float(error.max()) < 0.3 * scale
+
+
+@pytest.mark.parametrize("slope", [0.01, 1.0])
+@pytest.mark.parametrize(("voxels", "offset"), [((6, 7, 5), 0.0), ((3, 3, 1), 30.0), ((9, 17, 15), -4.0)])
+def test_halves_are_normalised_with_exact_statistics(slope: float, voxels: tuple[int, int, int], offset: float) -> None:
+    block = ConvBlock(3, 7, (1, 1, 1), (1, 1, 1), activate=slope < 1).eval()
+    nn.init.normal_(block.norm.weight)  # type: ignore[arg-type]
+    nn.init.normal_(block.norm.bias)  # type: ignore[arg-type]
+    x = (torch.randn(2, 3, *voxels) + offset).bfloat16().contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        fused = FusedBlock(block, lowered=True)
+        fused.conv.bfloat16()
+        found = fused(x)
+        features = fused.conv(x).double()
+        expected = nn.functional.instance_norm(
+            features, weight=block.norm.weight.double(), bias=block.norm.bias.double(), eps=1e-5
+        )
+        expected = nn.functional.leaky_relu(expected, slope)
+    assert found.dtype == torch.bfloat16
+    # Half a unit in the last of eight bits, and a little for scale and shift in float32.
+    assert float(((found.double() - expected).abs() - expected.abs() * 2**-8).max()) < 1e-5
+
+
+def test_a_network_of_other_layers_runs_too() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv3d(CHANNELS, OUTPUTS, 3, padding=1)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [self.conv(x)]
+
+    def build(plan: NetworkPlan, inputs: int, outputs: int) -> nn.Module:
+        return Own()
+
+    configuration = make_configuration(channels=CHANNELS)
+    network = build_network(configuration, CHANNELS, OUTPUTS, network=build).eval()
+    windows = make_windows(configuration)
+    expected = compute_plainly(network, windows, 3)
+    assert torch.equal(make_forward(network, configuration, CHANNELS, CPU)(windows), expected)
+    lower = make_forward(network, configuration, CHANNELS, CPU, precision="bf16")(windows)
+    assert torch.allclose(lower, expected, atol=0.05)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["exact", "bf16"])
+def test_a_recorded_graph_gives_the_network_s_answer(precision: str) -> None:
+    network, configuration = make_network()
+    device = torch.device("cuda")
+    windows = make_windows(configuration).to(device)
+    forward = make_forward(network.to(device), configuration, CHANNELS, device, precision=precision)  # type: ignore[arg-type]
+    expected = compute_plainly(network, windows, 3)
+    atol = 1e-4 if precision == "exact" else 0.3 * float(expected.std())
+    with torch.inference_mode():
+        for count in (3, 3, 2, 1, 3):  # more shapes than are recorded
+            assert torch.allclose(forward(windows[:count]), expected[:count], atol=atol)
