@@ -98,7 +98,7 @@ def only(sentences: list[str]) -> str:
     seed=st.integers(0, 10_000),
     zoom=st.floats(0.7, 1.4),
     brightness=st.floats(0.4, 2.5),
-    shape=st.tuples(st.integers(40, 70), st.integers(32, 60), st.integers(18, 36)),
+    shape=st.tuples(st.integers(40, 60), st.integers(32, 50), st.integers(18, 36)),
 )
 def test_scans_of_the_same_kind_pass(familiar: Any, seed: int, zoom: float, brightness: float, shape: Any) -> None:
     array = (make_mr(seed, shape) * brightness).astype(np.float32)
