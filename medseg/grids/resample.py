@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Above this ratio of the coarsest to the finest spacing, values between slices are not to be trusted (nnU-Net's
 # ANISO_THRESHOLD; Isensee et al. 2021, Nature Methods, supplement).
 ANISOTROPY_LIMIT = 3.0
+# Spacings that differ by less are the same, rounded in another way on their way through a header.
+SAME_SPACING = 1e-5
 
 
 def find_coarse_axis(spacing_mm: Sequence[float]) -> int | None:
@@ -29,7 +31,7 @@ def find_coarse_axis(spacing_mm: Sequence[float]) -> int | None:
     Source: nnU-Net v2, ``determine_do_sep_z_and_axis``.
     """
     coarsest = max(spacing_mm)
-    axes = [axis for axis, spacing in enumerate(spacing_mm) if spacing == coarsest]
+    axes = [axis for axis, spacing in enumerate(spacing_mm) if math.isclose(spacing, coarsest, rel_tol=SAME_SPACING)]
     return axes[0] if len(axes) == 1 and _is_anisotropic(spacing_mm) else None
 
 

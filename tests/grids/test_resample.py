@@ -88,5 +88,6 @@ def test_coarse_axis_rule() -> None:
     assert find_coarse_axis((3.0, 1.0, 1.0)) is None
     assert find_coarse_axis((3.1, 1.0, 1.0)) == 0
     assert find_coarse_axis((0.24, 1.25, 1.25)) is None
+    assert find_coarse_axis((0.24, 1.25, 1.2500001)) is None  # as an affine in float32 gives them back
     assert choose_coarse_axis((1.0, 1.0, 1.0), (1.0, 5.0, 1.0)) == 1
     assert choose_coarse_axis((0.24, 1.25, 1.25), (5.0, 1.0, 1.0)) is None
