@@ -85,12 +85,11 @@ def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
     folder = Path(folder)
     plan.write(folder / PLAN)
     files = {PLAN: hash_file(folder / PLAN)}
-    for member in record.members:
-        for fold in member.folds:
-            path = weights_path(folder, member.configuration, fold)
-            if not path.is_file():
-                raise ModelError("the weights are missing", file=path)
-            files[_hash_name(folder, member.configuration, fold)] = hash_file(path)
+    for configuration, fold in _list_weights(record):
+        path = weights_path(folder, configuration, fold)
+        if not path.is_file():
+            raise ModelError("the weights are missing", file=path)
+        files[_hash_name(folder, configuration, fold)] = hash_file(path)
     record.model_copy(update={"files": files}).write(folder / RECORD)
 
 
@@ -124,17 +123,26 @@ def _check_record(record: ModelRecord, plan: Plan, folder: Path) -> None:
     """Whether record and plan fit each other, and every file that is loaded later stands among the hashed ones."""
     if not record.members or not all(member.folds for member in record.members):
         raise ModelError("it names no network")
+    if any((member.previous is None) != (not member.previous_folds) for member in record.members):
+        raise ModelError("a cascade names a first stage without its folds, or folds without a stage")
     if record.labels != plan.labels or record.channels != plan.channels:
         raise ModelError("its labels or channels are not the plan's")
     if not {0, 1, 2}.issuperset(record.mirror_axes):
         raise ModelError(f"mirror_axes {record.mirror_axes}, expected some of 0, 1, 2")
-    weights = [
-        (plan.configuration(member.configuration).name, fold) for member in record.members for fold in member.folds
-    ]
+    weights = [(plan.configuration(configuration).name, fold) for configuration, fold in _list_weights(record)]
     needed = [PLAN, *(_hash_name(folder, configuration, fold) for configuration, fold in weights)]
     missing = [name for name in needed if name not in record.files]
     if missing:
         raise ModelError(f"there is no hash of {missing[0]}", remedy="Copy the whole model folder again")
+
+
+def _list_weights(record: ModelRecord) -> list[tuple[str, int | str]]:
+    """Configuration and fold of every network that the model needs, first stages of cascades included."""
+    found = [(member.configuration, fold) for member in record.members for fold in member.folds]
+    for member in record.members:
+        if member.previous is not None:
+            found += [(member.previous, fold) for fold in member.previous_folds]
+    return list(dict.fromkeys(found))
 
 
 def _hash_name(folder: Path, configuration: str, fold: int | str) -> str:

@@ -174,3 +174,21 @@ def test_weights_of_any_memory_format_are_written(tmp_path: Path) -> None:
     path = write_weights(tmp_path, "c", "all", weights)
     assert path == weights_path(tmp_path, "c", "all")
     assert all(torch.equal(weights[name], tensor) for name, tensor in load_file(path).items())
+
+
+def test_a_cascades_first_stage_is_hashed_and_checked(tmp_path: Path) -> None:
+    plan, configuration = write_model(tmp_path, folds=(0,))
+    low = configuration.model_copy(update={"name": "3d_lowres"})
+    plan = plan.model_copy(update={"configurations": {configuration.name: configuration, low.name: low}})
+    member = Member(configuration=configuration.name, folds=(0,), previous=low.name, previous_folds=(1,))
+    record = open_model(tmp_path).record.model_copy(update={"members": (member,)})
+    with pytest.raises(ModelError, match="missing"):
+        finish_model(tmp_path, plan, record)
+    network = build_network(low, len(plan.channels), plan.labels.channel_count)
+    write_weights(tmp_path, low.name, 1, network.state_dict())
+    finish_model(tmp_path, plan, record)
+    assert "weights/3d_lowres/fold_1.safetensors" in open_model(tmp_path).record.files
+    without = member.model_copy(update={"previous_folds": ()})
+    finish_model(tmp_path, plan, record.model_copy(update={"members": (without,)}))
+    with pytest.raises(ModelError, match="without its folds"):
+        open_model(tmp_path)

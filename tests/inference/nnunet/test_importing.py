@@ -130,5 +130,6 @@ def test_a_cascade_brings_its_first_stage(tmp_path: Path) -> None:
         "3d_cascade_fullres", "3d_lowres", (1,),
     )  # fmt: skip
     assert list(opened.plan.configurations) == ["3d_cascade_fullres", "3d_lowres"]
+    assert "weights/3d_lowres/fold_1.safetensors" in opened.record.files
     (network,) = load_networks(opened, member, (0,), torch.device("cpu"))
     assert network(torch.zeros(1, 3, 8, 8, 8))[0].shape[1] == 3
