@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # Loading the compiled loops takes as long as labelling this many voxels and channels without them (measured).
-COMPILED_FROM = 2**21
+COMPILED_FROM = 2**22
 # Outputs that are labelled together where nothing is copied; logits that are copied to be changed before.
 PART_VOXELS = 2**24
 PART_VALUES = 2**24
@@ -109,6 +109,8 @@ def as_resampled_type(logits: Tensor, labels: LabelScheme, floor: float | None) 
     """Logits in the type that interpolation rounds to: halves stay halves, all else and bounded ones are float32."""
     import torch
 
+    if logits.device.type == "mps":  # knows no float64
+        logits = logits.cpu()
     bounded = bound_logits(logits, labels, floor)
     return bounded if bounded.dtype == torch.half else bounded.float()
 

@@ -18,7 +18,7 @@ from medseg.preprocessing.reads import AxisReads, cut_tiles
 from medseg.preprocessing.restore_kernels import FloatKind, Source
 
 # Outputs of a tile along a, b, c: small enough that mostly one class is left, long enough for vector instructions.
-TILE = (8, 8, 64)
+TILE = (8, 8, 128)
 
 Ranges = tuple[int, int, int, int]
 
