@@ -100,11 +100,13 @@ class Configuration(Record):
         median_shape: the median scan's voxels at that spacing.
         patch_size: voxels that the network sees at once; 1 along the first axis in 2D.
         batch_size: patches per step.
+        uncapped_batch_size: what the preset's rules give, where our cap by the size of the data set makes it smaller.
         batch_dice: whether the Dice loss is taken over the whole batch together.
         normalisation: per channel.
         memory_gb: predicted peak of training.
         logit_floor: on the way back to the scan's grid, logits become log-probabilities of at least this; a far surer
             neighbour then does not push a border away from it. None: plain logits, as nnU-Net does.
+        previous: the configuration whose masks it reads besides the images (the first stage of a cascade).
     """
 
     name: str
@@ -119,13 +121,15 @@ class Configuration(Record):
     training: TrainingPlan
     memory_gb: float
     logit_floor: float | None = None
+    uncapped_batch_size: Count | None = None
+    previous: str | None = None
 
 
 class Plan(Record):
     """A data set's plan.
 
     Args:
-        preset: whose rules it follows: ``nnunet``, ``cpu``.
+        preset: whose rules it follows: ``nnunet``, ``resenc-m``, ``resenc-l``, ``resenc-xl``, ``cpu``.
         target: what it was made for, in words: ``GPU with 8 GB``.
         axis_order: the file axes (0 = i, 1 = j, 2 = k) in the network's order, the coarsest first.
         orientation: the directions that the network's axes run to, such as ``SPL``; scans that lie otherwise are

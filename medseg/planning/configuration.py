@@ -13,6 +13,8 @@ from medseg.planning.spacing import format_mm
 from medseg.planning.survey import Survey
 from medseg.planning.topology import Topology, can_pool, format_shape
 
+SLICES, FULL, LOW, CASCADE = "2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -28,7 +30,7 @@ class Draft:
         training: optimiser, length.
         bytes_per_element: of a feature map in training.
         reasons: ``spacing_mm``, ``patch_size``, ``batch_size``, ``batch_dice``, ``training``.
-        logit_floor: as in the configuration.
+        logit_floor, uncapped_batch_size, previous: as in the configuration.
     """
 
     spacing_mm: Sequence[float]
@@ -41,6 +43,8 @@ class Draft:
     bytes_per_element: int
     reasons: dict[str, str]
     logit_floor: float | None = None
+    uncapped_batch_size: int | None = None
+    previous: str | None = None
 
 
 def view_axes(survey: Survey, dimensions: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -84,7 +88,7 @@ def finish_configuration(
     """The configuration of a draft, with its predicted memory, and all its reasons.
 
     Args:
-        name: ``2d``, ``3d_fullres``.
+        name: ``2d``, ``3d_fullres``, ``3d_lowres``, ``3d_cascade_fullres``.
         draft: what the preset decided.
         survey: for the axes that a 2D network does not see.
         normalisation: per channel.
@@ -96,7 +100,7 @@ def finish_configuration(
         draft.network,
         draft.topology.patch,
         draft.batch_size,
-        survey.input_channels,
+        survey.input_channels + (survey.mask_channels if draft.previous else 0),
         survey.output_channels,
         draft.training,
         bytes_per_element=draft.bytes_per_element,
@@ -117,6 +121,8 @@ def finish_configuration(
         training=draft.training,
         memory_gb=memory_gb,
         logit_floor=draft.logit_floor,
+        uncapped_batch_size=draft.uncapped_batch_size,
+        previous=draft.previous,
     )
     weights = (
         f"batch {draft.batch_size} of {format_shape(draft.topology.patch)}, {8 * draft.bytes_per_element} bit features"
@@ -139,7 +145,11 @@ def explain_network(draft: Draft) -> str:
         if flat
         else ""
     )
+    blocks = ""
+    if network.name == "residual_unet":
+        blocks = f" with {', '.join(map(str, network.convolutions))} residual blocks"
+    features = ", ".join(map(str, network.features))
     return (
-        f"{len(network.features)} stages of {', '.join(map(str, network.features))} channels: axes within 2 times of "
-        f"the finest spacing are halved while they keep 4 voxels, down to {format_shape(coarsest)}{kernels}."
+        f"{len(network.features)} stages of {features} channels{blocks}: axes within 2 times of the finest spacing are "
+        f"halved while they keep 4 voxels, down to {format_shape(coarsest)}{kernels}."
     )

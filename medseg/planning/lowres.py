@@ -21,7 +21,7 @@ class CoarseView:
     """A coarser spacing, the median case's voxels at it, and the patch planned for it."""
 
     spacing_mm: tuple[float, ...]
-    median_shape: tuple[int, ...]
+    median_shape: tuple[float, ...]
     median_voxels: float
     topology: Topology
 

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 
 from medseg.core.plan import NetworkPlan, TrainingPlan
 
-# nnU-Net measures a network by its feature map elements for one patch (pytorch `PlainConvUNet`,
-# compute_conv_feature_map_size) and holds them against these numbers, which stand for 8 GB with a batch of 12 (2D) or
-# 2 (3D). Source: nnU-Net 2.8.1, ExperimentPlanner; kept so that plans come out the same.
-REFERENCE_ELEMENTS = {2: 85_000_000, 3: 560_000_000}
-REFERENCE_BATCH = {2: 12, 3: 2}
-REFERENCE_GB = 8.0
-
 # Our own estimate, from what PyTorch keeps for the backward pass of convolution, instance norm, leaky ReLU in place:
-# the input of the convolution (its predecessor's output) and the input of the norm.
+# the input of the convolution (its predecessor's output) and the input of the norm. In a residual block the input of
+# the convolution after it is the sum with the shortcut; a shortcut that projects keeps the averaged map and its norm's
+# input besides.
 KEPT_TENSORS_PER_CONVOLUTION = 2
+CONVOLUTIONS_PER_BLOCK = {"residual_unet": 2}  # of an encoder stage; elsewhere each counts by itself
 # Per voxel and output channel at each resolution: logits in the network's type, then probabilities, target and
 # gradient of the loss in float32.
 LOSS_FLOATS_PER_LOGIT = 3
@@ -37,11 +33,18 @@ def count_feature_elements(network: NetworkPlan, patch: Sequence[int], output_ch
         patch: voxels per axis; 2 axes for a 2D network.
         output_channels: labels with the background.
     Returns:
-        the outputs of all convolutions, of the transposed ones and of the last layer, in elements.
-    Source: nnU-Net 2.8.1 with dynamic_network_architectures, `compute_conv_feature_map_size`.
+        the outputs of all convolutions, of the transposed ones and of the last layer, in elements. With residual blocks
+        also of the stem and of each shortcut that changes the map, whether it projects or averages alone.
+    Source: nnU-Net 2.8.1 with dynamic_network_architectures, ``compute_conv_feature_map_size``.
     """
     voxels = stage_voxels(network, patch)
-    encoder = sum(n * f * v for n, f, v in zip(network.convolutions, network.features, voxels, strict=True))
+    maps = [features * size for features, size in zip(network.features, voxels, strict=True)]
+    each = CONVOLUTIONS_PER_BLOCK.get(network.name, 1)
+    encoder = sum(each * n * size for n, size in zip(network.convolutions, maps, strict=True))
+    if network.name in CONVOLUTIONS_PER_BLOCK:
+        encoder += maps[0] + sum(
+            size for size, changes in zip(maps, _changing_shortcuts(network), strict=True) if changes
+        )
     decoder = sum(
         (n + 1) * f * v
         for n, f, v in zip(network.decoder_convolutions, network.features[:-1], voxels[:-1], strict=True)
@@ -58,23 +61,43 @@ def stage_voxels(network: NetworkPlan, patch: Sequence[int]) -> list[int]:
     return voxels
 
 
-def fits_memory(elements: int, dimensions: int, memory_gb: float) -> bool:
-    """Whether nnU-Net's smallest batch, two patches, of ``elements`` feature map elements each fits ``memory_gb``."""
-    return elements / REFERENCE_BATCH[dimensions] * 2 <= REFERENCE_ELEMENTS[dimensions] * (memory_gb / REFERENCE_GB)
+def _changing_shortcuts(network: NetworkPlan) -> list[bool]:
+    """For each encoder stage whether the shortcut of its first residual block has other channels or voxels."""
+    before = (network.features[0], *network.features)
+    return [
+        own != previous or max(strides) > 1
+        for own, previous, strides in zip(network.features, before, network.strides, strict=False)
+    ]
 
 
 def count_weights(network: NetworkPlan, input_channels: int, output_channels: int) -> int:
-    """Weights and biases of the convolutions, and the two numbers per channel of each instance norm."""
+    """Weights and biases of the convolutions, and the two numbers per channel of each norm.
+
+    Args:
+        network: a plain or residual U-Net.
+        input_channels: of the image.
+        output_channels: of the logits.
+    Returns:
+        how many; norms' running statistics are not counted.
+    """
     features, total, incoming = network.features, 0, input_channels
+    beside = 2 + network.bias  # per channel: scale and shift of the norm, and the bias
+    residual = network.name in CONVOLUTIONS_PER_BLOCK
+    if residual:
+        total += features[0] * (incoming * math.prod(network.kernels[0]) + beside)  # the stem
+        incoming = features[0]
     for stage, convolutions in enumerate(network.convolutions):
-        taps = math.prod(network.kernels[stage])
+        taps, here = math.prod(network.kernels[stage]), features[stage]
         for _ in range(convolutions):
-            total += features[stage] * (incoming * taps + 3)
-            incoming = features[stage]
+            total += here * (incoming * taps + beside)
+            if residual:
+                total += here * (here * taps + beside)
+                total += here * (incoming + 2) if incoming != here else 0  # the shortcut's projection has no bias
+            incoming = here
     for stage, convolutions in enumerate(network.decoder_convolutions):
         taps, here = math.prod(network.kernels[stage]), features[stage]
-        total += here * (features[stage + 1] * math.prod(network.strides[stage + 1]) + 1)  # transposed convolution
-        total += here * (2 * here * taps + 3) + (convolutions - 1) * here * (here * taps + 3)
+        total += here * (features[stage + 1] * math.prod(network.strides[stage + 1]) + network.bias)  # transposed
+        total += here * (2 * here * taps + beside) + (convolutions - 1) * here * (here * taps + beside)
         total += output_channels * (here + 1)  # a head per resolution, for deep supervision
     return total
 
@@ -123,9 +146,10 @@ def estimate_patch_bytes(
         bytes.
     """
     voxels = stage_voxels(network, patch)
-    elements = 0
+    each = CONVOLUTIONS_PER_BLOCK.get(network.name, 1)
+    elements = _count_kept_beside(network, voxels) if network.name in CONVOLUTIONS_PER_BLOCK else 0
     for stage, (features, size) in enumerate(zip(network.features, voxels, strict=True)):
-        elements += KEPT_TENSORS_PER_CONVOLUTION * network.convolutions[stage] * features * size
+        elements += KEPT_TENSORS_PER_CONVOLUTION * each * network.convolutions[stage] * features * size
         if stage < len(network.decoder_convolutions):
             # The first convolution keeps its input of twice the channels: skip and upsampled map joined.
             kept = KEPT_TENSORS_PER_CONVOLUTION * network.decoder_convolutions[stage] + 1
@@ -135,3 +159,12 @@ def estimate_patch_bytes(
     logits = output_channels * sum(voxels[: max(1, len(network.decoder_convolutions))])
     image = input_channels * voxels[0]
     return elements * bytes_per_element + 4 * (LOSS_FLOATS_PER_LOGIT * logits + IMAGE_FLOATS_PER_VOXEL * image)
+
+
+def _count_kept_beside(network: NetworkPlan, voxels: Sequence[int]) -> int:
+    """What a residual encoder keeps besides its blocks' convolutions: the stem, and the shortcuts that project."""
+    features = network.features
+    kept = KEPT_TENSORS_PER_CONVOLUTION * features[0] * voxels[0]
+    for before, here, size in zip(features, features[1:], voxels[1:], strict=False):
+        kept += (before + here) * size if before != here else 0
+    return kept

@@ -11,7 +11,7 @@ from medseg.core.errors import PlanError
 from medseg.core.fingerprint import Fingerprint
 from medseg.planning.axes import choose_axis_order
 from medseg.planning.orientation import choose_orientation, order_like
-from medseg.planning.spacing import choose_spacing, format_mm, resampled_shapes
+from medseg.planning.spacing import Wanted, choose_spacing, format_mm, resampled_shapes
 
 # A median scan of 2 billion voxels is 8 GB in float32: no scanner makes one, a mistyped spacing does.
 LARGEST_SCAN_VOXELS = 2**31
@@ -30,6 +30,7 @@ class Survey:
         case_count: how many cases there are.
         input_channels: channels of an image.
         output_channels: labels with the background and, as nnU-Net counts, the ignore label.
+        mask_channels: that the masks of a cascade's first stage add to the image's, one per label value.
         is_flat: whether there is no third dimension (pictures, single slices).
         reasons: for ``spacing_mm`` and ``axis_order``.
     """
@@ -41,6 +42,7 @@ class Survey:
     case_count: int
     input_channels: int
     output_channels: int
+    mask_channels: int
     is_flat: bool
     reasons: dict[str, str]
 
@@ -50,12 +52,12 @@ class Survey:
         return float(np.prod(self.median_shape))
 
 
-def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = None) -> Survey:
+def survey_cases(fingerprint: Fingerprint, spacing_mm: Wanted | None = None) -> Survey:
     """The data set in the network's axis order at the target spacing.
 
     Args:
         fingerprint: the data set's fingerprint.
-        spacing_mm: the user's target spacing (one number or three along i, j, k), or None to choose it.
+        spacing_mm: the user's target spacing (one number, three along i, j, k, ``isotropic``), or None to choose it.
     Returns:
         the survey.
     Raises:
@@ -69,7 +71,7 @@ def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = 
     shapes = np.array([order_like(case.cropped_shape, case.orientation, like) for case in cases], dtype=np.int64)
     whole = [order_like(case.shape, case.orientation, like) for case in cases]
     flat = [axis for axis in (2, 1, 0) if all(shape[axis] == 1 for shape in whole)]
-    target = choose_spacing(spacings, shapes, spacing_mm)
+    target = choose_spacing(spacings, shapes, spacing_mm, flat)
     order, order_reason = choose_axis_order(target.spacing_mm, flat[0] if flat else None)
     median = np.median(resampled_shapes(spacings, shapes, target.spacing_mm), axis=0)
     if flat:
@@ -85,6 +87,7 @@ def survey_cases(fingerprint: Fingerprint, spacing_mm: Sequence[float] | None = 
         case_count=len(cases),
         input_channels=len(fingerprint.channels),
         output_channels=len(labels.names) + 1 + (labels.ignore is not None),
+        mask_channels=len(labels.foreground),
         is_flat=bool(median[first] == 1),
         reasons={"spacing_mm": target.reason, "axis_order": order_reason},
     )

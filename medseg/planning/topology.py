@@ -15,7 +15,7 @@ from medseg.core.plan import NetworkPlan
 SMALLEST_FEATURE_MAP = 4  # voxels along an axis that is pooled no further
 SIMILAR_SPACING = 2.0  # axes within this factor of the finest are pooled and convolved together
 FIRST_PATCH_VOXELS = {2: 2048**2, 3: 256**3}  # isotropic in millimetres, larger than any target memory holds
-CONVOLUTIONS_PER_STAGE = 2
+PLAIN = (2,)  # convolutions per stage of a plain U-Net
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,34 @@ def _shrink(spacing_mm: Sequence[float], topology: Topology, axis: int) -> Topol
     return smaller if len(smaller.strides) > 1 else None
 
 
-def make_network(topology: Topology, base_features: int, most_features: int) -> NetworkPlan:
-    """A plain U-Net with that pooling: ``base_features`` at full resolution, doubled per stage up to a limit."""
-    stages = len(topology.strides)
+def make_network(
+    topology: Topology,
+    base_features: int,
+    most_features: int,
+    *,
+    name: str = "plain_unet",
+    encoder: Sequence[int] = PLAIN,
+    decoder: Sequence[int] = PLAIN,
+) -> NetworkPlan:
+    """A U-Net with that pooling.
+
+    Args:
+        topology: strides and kernels per stage.
+        base_features: channels at full resolution, doubled per stage.
+        most_features: channels at most.
+        name: an entry of the table of networks.
+        encoder, decoder: convolutions or blocks of the stages from the finest; the last one holds for all coarser ones.
+    Returns:
+        the network plan.
+    """
+    stages = range(len(topology.strides))
     return NetworkPlan(
-        features=tuple(min(most_features, base_features * 2**stage) for stage in range(stages)),
+        name=name,
+        features=tuple(min(most_features, base_features * 2**stage) for stage in stages),
         strides=topology.strides,
         kernels=topology.kernels,
-        convolutions=(CONVOLUTIONS_PER_STAGE,) * stages,
-        decoder_convolutions=(CONVOLUTIONS_PER_STAGE,) * (stages - 1),
+        convolutions=tuple(encoder[min(stage, len(encoder) - 1)] for stage in stages),
+        decoder_convolutions=tuple(decoder[min(stage, len(decoder) - 1)] for stage in stages[:-1]),
     )
 
 

@@ -15,7 +15,7 @@ from medseg.planning import make_plan
 from tests.planning.fingerprints import make_fingerprint
 
 FOLDER = Path(__file__).parents[2] / "plans"
-PRESETS = ("nnunet", "cpu")
+PRESETS = ("nnunet", "resenc-l", "cpu")
 
 
 def make_fingerprints() -> dict[str, Fingerprint]:

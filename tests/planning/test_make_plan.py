@@ -48,7 +48,7 @@ def divisors(configuration: Configuration) -> tuple[int, ...]:
 
 
 @settings(deadline=None, max_examples=40)
-@given(fingerprints(), st.sampled_from(["nnunet", "cpu"]))
+@given(fingerprints(), st.sampled_from(list(PRESETS)))
 def test_every_plan_can_be_built(fingerprint: Fingerprint, preset: str) -> None:
     """Patches divide, fit the median case padded, batches are 2 or more, each choice has its reason."""
     plan = make_plan(fingerprint, preset=preset)
@@ -145,6 +145,29 @@ def test_a_wanted_spacing_decides(
     assert "asked for" in plan.reasons["3d_fullres.spacing_mm"]
 
 
+def test_isotropic_spacing_keeps_the_number_of_voxels() -> None:
+    """The cube root of 0.8 x 0.8 x 2.7 mm; of pictures the root of the pixel's area."""
+    plan = make_plan(make_fingerprint([(200, 200, 60)] * 4, [(0.8, 0.8, 2.7)] * 4), spacing_mm="isotropic")
+    assert plan.configuration("3d_fullres").spacing_mm == pytest.approx((1.2, 1.2, 1.2))
+    assert plan.configuration("3d_fullres").median_shape == (135, 133, 133)
+    assert "equal edges" in plan.reasons["3d_fullres.spacing_mm"]
+    pictures = make_plan(make_fingerprint([(256, 200, 1)] * 4, [(0.9, 0.4, 7.0)] * 4), spacing_mm="isotropic")
+    assert pictures.configuration("2d").spacing_mm == pytest.approx((None, 0.6, 0.6))
+
+
+def test_a_window_clips_ct_alone() -> None:
+    """Mean and sd stay the foreground's; without CT it is refused."""
+    shapes, spacings = [(96, 96, 60)] * 4, [(1.0, 1.0, 1.0)] * 4
+    both = make_fingerprint(shapes, spacings, channels=("CT", "PET"))
+    ours, usual = (make_plan(both, window_hu=window).configuration("3d_fullres") for window in ((-160, 240), None))
+    assert (ours.normalisation[0].low, ours.normalisation[0].high) == (-160, 240)
+    assert ours.normalisation[0].model_copy(update={"low": -40.0, "high": 160.0}) == usual.normalisation[0]
+    assert ours.normalisation[1] == usual.normalisation[1]
+    assert "as asked for" in make_plan(both, window_hu=(-160, 240)).reasons["2d.normalisation"]
+    with pytest.raises(PlanError, match="none is CT"):
+        make_plan(make_fingerprint(shapes, spacings, channels=("MR",)), window_hu=(0, 80))
+
+
 def test_a_rod_has_no_slices_to_train_on() -> None:
     """5 x 9 voxels across the coarsest axis cannot be pooled, 24 x 9 along it can; 8 alone nowhere."""
     plan = make_plan(make_fingerprint([(9, 5, 24)] * 4, [(1.0, 1.2, 1.5)] * 4))
@@ -165,6 +188,10 @@ def test_a_rod_has_no_slices_to_train_on() -> None:
         ({"spacing_mm": (1.0, 0.0, 1.0)}, "bad_spacing"),
         ({"spacing_mm": (1.0, math.inf, 1.0)}, "bad_spacing"),
         ({"spacing_mm": (0.01,)}, "bad_spacing"),
+        ({"spacing_mm": "coarse"}, "bad_spacing"),
+        ({"window_hu": (100.0, -100.0)}, "bad_window"),
+        ({"window_hu": (100.0,)}, "bad_window"),
+        ({"window_hu": (-math.inf, 100.0)}, "bad_window"),
         ({"spacing_mm": (100.0,)}, "scans_too_small"),
     ],
 )
@@ -200,7 +227,7 @@ def test_the_explanation_says_every_reason() -> None:
 
 def test_presets_are_listed() -> None:
     """The table holds what is built, no more."""
-    assert list(PRESETS) == ["nnunet", "cpu"]
+    assert list(PRESETS) == ["nnunet", "resenc-m", "resenc-l", "resenc-xl", "cpu"]
 
 
 def test_planning_never_loads_torch() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from medseg.core.plan import Configuration
 from medseg.networks import build_network
+from medseg.networks.blocks import ResidualBlock
 from medseg.planning import make_plan
 from medseg.planning.cost import count_products, predict_step_seconds
 from medseg.planning.memory import (
@@ -18,8 +19,8 @@ from medseg.planning.memory import (
     count_weights,
     estimate_memory_gb,
     estimate_patch_bytes,
-    fits_memory,
 )
+from medseg.planning.nnunet_rules import RULES
 from tests.planning.fingerprints import make_fingerprint
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
@@ -27,16 +28,18 @@ TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def small_configurations() -> list[Configuration]:
-    """2D and 3D, isotropic and not, one and three channels."""
+    """2D and 3D, isotropic and not, one and three channels, plain and residual."""
     thick = make_fingerprint([(48, 40, 12)] * 6, [(1.0, 1.0, 4.0)] * 6, channels=("CT", "PET", "MR"))
     cubes = make_fingerprint([(32, 40, 36)] * 6, [(1.0, 1.0, 1.0)] * 6, channels=("MR",), labels={"tumour": 1})
-    plans = [make_plan(fingerprint, preset=preset) for fingerprint in (thick, cubes) for preset in ("nnunet", "cpu")]
+    presets = ("nnunet", "cpu", "resenc-m")
+    plans = [make_plan(fingerprint, preset=preset) for fingerprint in (thick, cubes) for preset in presets]
     return [configuration for plan in plans for configuration in plan.configurations.values()]
 
 
 def names(configuration: Configuration) -> str:
     """A short name for the test's line."""
-    return f"{configuration.name}-{configuration.network.features[0]}-{configuration.patch_size}"
+    network = configuration.network
+    return f"{configuration.name}-{network.name}-{network.features[0]}-{configuration.patch_size}"
 
 
 @pytest.fixture(params=small_configurations(), ids=names)
@@ -59,7 +62,7 @@ def test_weights_are_counted_exactly(built: tuple[Configuration, nn.Module, torc
 def test_features_and_products_are_counted_exactly(built: tuple[Configuration, nn.Module, torch.Tensor, int]) -> None:
     """The outputs and multiplications of every convolution, as hooks on the running network see them."""
     configuration, network, image, outputs = built
-    elements, products, heads = 0, 0, []
+    elements, products, heads = sum(output.numel() for output in averaged_shortcuts(network, image)), 0, []
 
     def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal elements, products
@@ -81,9 +84,27 @@ def test_features_and_products_are_counted_exactly(built: tuple[Configuration, n
     with torch.no_grad():
         network(image)
     patch = image.shape[2:]
-    # nnU-Net counts the finest head alone.
+    # nnU-Net counts the finest head alone, and an averaging shortcut as if it projected too.
     assert count_feature_elements(configuration.network, patch, outputs) == elements + max(heads)
-    assert count_products(configuration.network, patch, image.shape[1]) == products
+    if configuration.network.name == "plain_unet":  # the only ones that are planned for a time
+        assert count_products(configuration.network, patch, image.shape[1]) == products
+
+
+def averaged_shortcuts(network: nn.Module, image: torch.Tensor) -> list[torch.Tensor]:
+    """What the shortcuts give that average without projecting."""
+    found: list[torch.Tensor] = []
+    handles = [
+        block.pool.register_forward_hook(lambda module, inputs, output: found.append(output))
+        for block in network.modules()
+        if isinstance(block, ResidualBlock)
+        and isinstance(block.project, nn.Identity)
+        and not isinstance(block.pool, nn.Identity)
+    ]
+    with torch.no_grad():
+        network(image)
+    for handle in handles:
+        handle.remove()
+    return found
 
 
 def test_predicted_memory_covers_what_is_kept(built: tuple[Configuration, nn.Module, torch.Tensor, int]) -> None:
@@ -130,8 +151,33 @@ def test_a_step_is_predicted_as_measured() -> None:
 
 
 def test_the_reference_network_fits_its_reference_memory() -> None:
-    """nnU-Net's reference values stand for 8 GB, and half of it holds half."""
-    assert fits_memory(560_000_000, 3, 8.0)
-    assert not fits_memory(560_000_001, 3, 8.0)
-    assert fits_memory(280_000_000, 3, 4.0)
-    assert fits_memory(85_000_000 * 6, 2, 8.0)
+    """nnU-Net's reference values stand for 8 GB, and half of it holds half; in 2D two patches must fit."""
+    rules = RULES["nnunet"]
+    assert rules.fits(560_000_000, 3, 8.0)
+    assert not rules.fits(560_000_001, 3, 8.0)
+    assert rules.fits(280_000_000, 3, 4.0)
+    assert rules.fits(85_000_000 * 6, 2, 8.0)
+    assert not rules.fits(85_000_000 * 6 + 1, 2, 8.0)
+
+
+def test_the_residual_presets_shrink_slices_until_twelve_fit() -> None:
+    """Their reference values stand for 8, 24 and 40 GB."""
+    for preset, memory_gb, slices, volume in (
+        ("resenc-m", 8.0, 135_000_000, 680_000_000),
+        ("resenc-l", 24.0, 380_000_000, 2_100_000_000),
+        ("resenc-xl", 40.0, 560_000_000, 3_600_000_000),
+    ):
+        rules = RULES[preset]
+        assert rules.fits(slices, 2, memory_gb)
+        assert not rules.fits(slices + 1, 2, memory_gb)
+        assert rules.fits(volume, 3, memory_gb)
+        assert not rules.fits(volume + 1, 3, memory_gb)
+        assert rules.count_patches(volume // 4, 3, memory_gb) == 8
+
+
+def test_weights_without_biases_are_counted_too() -> None:
+    """As imported networks may be."""
+    configuration = next(c for c in small_configurations() if c.network.name == "residual_unet")
+    bare = configuration.model_copy(update={"network": configuration.network.model_copy(update={"bias": False})})
+    network = build_network(bare, 1, 3)
+    assert count_weights(bare.network, 1, 3) == sum(parameter.numel() for parameter in network.parameters())

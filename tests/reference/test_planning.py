@@ -1,50 +1,60 @@
-"""The nnunet preset against the plans that nnU-Net itself wrote."""
+"""Plans of six data sets against the plans that nnU-Net itself wrote, field by field."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from medseg.core.plan import Configuration
-from medseg.planning import make_plan
-from tests.planning.fingerprints import convert_nnunet
+from medseg.core.plan import Plan
+from medseg.planning import plan_from_nnunet
 
 if "MEDSEG_TEST_DATA" not in os.environ:
     pytest.skip("MEDSEG_TEST_DATA is not set", allow_module_level=True)
 FOLDER = Path(os.environ["MEDSEG_TEST_DATA"]) / "data" / "nnunet_reference_plans"
-
-SCHEMES = {"CTNormalization": "ct", "ZScoreNormalization": "zscore"}
-
-
-def check_configuration(ours: Configuration, theirs: dict[str, Any]) -> None:
-    """Our configuration has the numbers of nnU-Net's."""
-    network, unet = ours.network, theirs["architecture"]["arch_kwargs"]
-    dimensions = len(theirs["patch_size"])
-    assert list(ours.patch_size[-dimensions:]) == list(theirs["patch_size"])
-    assert ours.batch_size == theirs["batch_size"]
-    assert list(ours.spacing_mm[-dimensions:]) == list(theirs["spacing"])
-    assert list(ours.median_shape[-dimensions:]) == [round(n) for n in theirs["median_image_size_in_voxels"]]
-    assert list(network.features) == list(unet["features_per_stage"])
-    assert [list(stage) for stage in network.strides] == [list(stage) for stage in unet["strides"]]
-    assert [list(stage) for stage in network.kernels] == [list(stage) for stage in unet["kernel_sizes"]]
-    assert list(network.convolutions) == list(unet["n_conv_per_stage"])
-    assert list(network.decoder_convolutions) == list(unet["n_conv_per_stage_decoder"])
-    assert ours.batch_dice == theirs["batch_dice"]
-    assert [channel.scheme for channel in ours.normalisation] == [SCHEMES[n] for n in theirs["normalization_schemes"]]
-    assert [channel.inside_mask for channel in ours.normalisation] == list(theirs["use_mask_for_norm"])
+TASKS = sorted(path.name for path in FOLDER.iterdir())
 
 
-@pytest.mark.parametrize("task", sorted(path.name for path in FOLDER.iterdir()))
-def test_the_nnunet_preset_plans_what_nnunet_planned(task: str) -> None:
-    """Six data sets: patch, batch, spacing, pooling, kernels, channels, normalisation, Dice over the batch."""
-    read = {name: json.loads((FOLDER / task / f"{name}.json").read_text()) for name in ("dataset", "plans")}
-    fingerprint = json.loads((FOLDER / task / "dataset_fingerprint.json").read_text())
-    plan = make_plan(convert_nnunet(fingerprint, read["dataset"]))
-    assert plan.axis_order == tuple(2 - axis for axis in read["plans"]["transpose_forward"])
-    assert set(plan.configurations) == {"2d", "3d_fullres"}
-    for name, configuration in plan.configurations.items():
-        check_configuration(configuration, read["plans"]["configurations"][name])
+@pytest.mark.parametrize("task", TASKS)
+def test_the_nnunet_preset_writes_the_plans_that_nnunet_wrote(task: str) -> None:
+    """Every key and value, in nnU-Net's order: 2d, 3d_fullres, 3d_lowres and the cascade where nnU-Net has them."""
+    files = FOLDER / task / "dataset_fingerprint.json", FOLDER / task / "dataset.json"
+    made = plan_from_nnunet(*files, preset="nnunet", as_nnunet=True)
+    theirs = json.loads((FOLDER / task / "plans.json").read_text())
+    assert made == theirs
+    assert json.dumps(made) == json.dumps(theirs)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_our_own_plan_has_the_same_configurations(task: str) -> None:
+    """Axis order, patch, batch and the stages of the cascade."""
+    theirs = json.loads((FOLDER / task / "plans.json").read_text())
+    plan = plan_from_nnunet(FOLDER / task / "dataset_fingerprint.json", FOLDER / task / "dataset.json")
+    assert isinstance(plan, Plan)
+    assert plan.axis_order == tuple(2 - axis for axis in theirs["transpose_forward"])
+    assert set(plan.configurations) == set(theirs["configurations"])
+    for name, ours in plan.configurations.items():
+        entry = theirs["configurations"][name]
+        assert ours.previous == entry.get("previous_stage")
+        if ours.previous is None:
+            assert list(ours.patch_size[3 - ours.dimensions :]) == entry["patch_size"]
+            assert ours.batch_size == entry["batch_size"]
+            assert ours.uncapped_batch_size is None
+
+
+@pytest.mark.parametrize(("configuration", "planned"), [("3d_fullres", 178), ("2d", 4554)])
+def test_hippocampus_is_capped_at_a_twentieth_of_its_voxels(configuration: str, planned: int) -> None:
+    """ResEnc L plans 178 patches; ours is nnU-Net's default planner's number, with theirs beside it."""
+    task = FOLDER / "Dataset004_Hippocampus"
+    files = task / "dataset_fingerprint.json", task / "dataset.json"
+    theirs = plan_from_nnunet(*files, preset="resenc-l", as_nnunet=True)
+    plan, default = plan_from_nnunet(*files, preset="resenc-l"), plan_from_nnunet(*files)
+    assert isinstance(plan, Plan)
+    assert isinstance(default, Plan)
+    assert isinstance(theirs, dict)
+    assert theirs["configurations"][configuration]["batch_size"] == planned
+    assert plan.configuration(configuration).uncapped_batch_size == planned
+    assert plan.configuration(configuration).batch_size == default.configuration(configuration).batch_size
+    assert f"nnU-Net's {planned}" in plan.reasons[f"{configuration}.batch_size"]
