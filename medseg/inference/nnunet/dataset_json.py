@@ -10,7 +10,7 @@ from medseg.core.errors import DatasetError, FormatError, ModelError
 from medseg.core.labels import LabelScheme
 
 MOST_CHANNELS = 1000
-LARGEST_LABEL = 65535
+LARGEST_LABEL, LARGEST_BYTE = 65535, 255
 
 
 def read_channels(dataset: Mapping[str, Any], file: str | Path) -> tuple[str, ...]:
@@ -54,13 +54,13 @@ def read_labels(dataset: Mapping[str, Any], file: str | Path) -> LabelScheme:
     regions = any(isinstance(value, list) and len(value) > 1 for value in entry.values())
     try:
         scheme = LabelScheme.make(
-            {name: _drop_repeats(value) for name, value in entry.items()},
+            {name: _read_values(name, value, file) for name, value in entry.items()},
             output="sigmoid" if regions else "softmax",
         )
     except DatasetError as error:
         raise ModelError(error.reason, code="bad_labels", file=file) from None
     if regions:
-        return scheme.model_copy(update={"paint_order": _read_order(order, len(scheme.labels), file)})
+        return scheme.model_copy(update={"paint_order": _read_order(order, scheme, file)})
     if scheme.values != tuple(range(len(scheme.values))) or scheme.ignore not in (None, scheme.values[-1]):
         reason = f"the label values are {list(scheme.values)[:20]}, expected 0, 1, 2, ... and the ignore label last"
         raise ModelError(reason, code="bad_labels", file=file)
@@ -68,13 +68,19 @@ def read_labels(dataset: Mapping[str, Any], file: str | Path) -> LabelScheme:
     return scheme.model_copy(update={"labels": by_value})
 
 
-def _read_order(order: Any, count: int, file: str | Path) -> tuple[int, ...]:
-    whole = isinstance(order, list) and all(type(value) is int and 0 <= value <= LARGEST_LABEL for value in order)
+def _read_order(order: Any, scheme: LabelScheme, file: str | Path) -> tuple[int, ...]:
+    count, largest = len(scheme.labels), max(LARGEST_BYTE, *scheme.values)  # what a mask of the scheme's type holds
+    whole = isinstance(order, list) and all(type(value) is int and 0 <= value <= largest for value in order)
     if not whole or len(order) != count:
         reason = f"regions_class_order is {str(order)[:80]}, expected a label value for each of {count} regions"
         raise ModelError(reason, code="bad_labels", file=file)
     return tuple(order)
 
 
-def _drop_repeats(value: Any) -> Any:
-    return list(dict.fromkeys(value)) if isinstance(value, list) else value
+def _read_values(name: str, value: Any, file: str | Path) -> int | list[int]:
+    """A class's value, or a region's values, each once."""
+    values = value if isinstance(value, list) else [value]
+    if not values or any(type(number) is not int or not 0 <= number <= LARGEST_LABEL for number in values):
+        reason = f"the label {name[:80]!r} has the value {str(value)[:80]}, expected numbers from 0 to {LARGEST_LABEL}"
+        raise ModelError(reason, code="bad_labels", file=file)
+    return list(dict.fromkeys(values)) if isinstance(value, list) else value

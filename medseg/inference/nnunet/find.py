@@ -56,8 +56,10 @@ def open_source(source: str | Path) -> Iterator[Path]:
         yield source
     elif source.is_file():
         with tempfile.TemporaryDirectory(prefix="medseg-import-") as folder:
-            extract_models(source, Path(folder))
-            yield Path(folder)
+            inner = Path(folder) / "content"  # alone in its folder: a model at the zip's root has no neighbours
+            inner.mkdir()
+            extract_models(source, inner)
+            yield inner
     else:
         raise FormatError("there is no such folder or zip", code="missing_file", file=source)
 

@@ -131,6 +131,15 @@ def test_entries_that_stand_in_each_others_way_are_refused(tmp_path: Path) -> No
         pytest.fail("it was opened")
 
 
+def test_a_model_at_a_zips_root_has_no_neighbours(tmp_path: Path) -> None:
+    with open_source(write_zip(tmp_path / "z.zip", ("plans.json", b"{}"), ("fold_0/x", b""))) as root:
+        (root / "fold_0").mkdir()
+        (model,) = find_models(root, "z")
+        assert model.name == "z"
+        assert list(root.parent.iterdir()) == [root]
+        assert find_neighbours(model) == ()
+
+
 def test_a_missing_source_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FormatError), open_source(tmp_path / "none"):
         pytest.fail("it was opened")
