@@ -13,7 +13,14 @@ from medseg.preprocessing.prepare import PreparedGrid, turn_array
 
 
 def find_body(volume: Volume, grid: PreparedGrid) -> NDArray[np.bool_]:
-    """The voxels of the kept box that are not zero in some channel, holes filled; (a, b, c) before resampling."""
+    """The scan's body in the box that was kept.
+
+    Args:
+        volume: the scan.
+        grid: as it was prepared.
+    Returns:
+        (a, b, c) before resampling: the voxels that are not zero in some channel, holes filled.
+    """
     box = tuple(slice(a, b) for a, b in zip(grid.crop_start, grid.crop_stop, strict=True))
     array = turn_array(volume.array, grid.axis_order, grid.flipped)
     return fill_holes((array[:, *box] != 0).any(axis=0))
