@@ -138,9 +138,11 @@ def _shrink(spacing_mm: Sequence[float], topology: Topology, axis: int) -> Topol
     patch[axis] -= topology.divisors[axis]
     if patch[axis] < 1:
         return None
-    # A smaller patch may pool less and so allow a smaller step: 256 shrinks to 224, not to 192.
-    patch[axis] = topology.patch[axis] - plan_topology(spacing_mm, patch).divisors[axis]
     smaller = plan_topology(spacing_mm, patch)
+    if smaller.divisors[axis] != topology.divisors[axis]:
+        # A smaller patch may pool less and so allow a smaller step: 256 shrinks to 224, not to 192.
+        patch[axis] = topology.patch[axis] - smaller.divisors[axis]
+        smaller = plan_topology(spacing_mm, patch)
     return smaller if len(smaller.strides) > 1 else None
 
 

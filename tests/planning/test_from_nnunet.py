@@ -186,7 +186,7 @@ def test_files_that_do_not_fit_are_refused(
     paths = write_files(tmp_path, fingerprint=fingerprint, **dataset)
     with pytest.raises(FormatError, match=message) as caught:
         plan_from_nnunet(*paths, as_nnunet=True)
-    assert caught.value.file in map(str, paths)
+    assert caught.value.file in [str(path) for path in paths]
 
 
 def test_the_older_word_for_channels_is_known(tmp_path: Path) -> None:
