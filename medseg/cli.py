@@ -5,11 +5,9 @@ The pipeline is imported inside each command, so that ``--help`` answers at once
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -27,7 +25,10 @@ from medseg.options import (
     Space,
     SpacingMm,
     Target,
+    catch_errors,
+    finish,
     gather_names,
+    join_files,
     parse_folds,
     parse_numbers,
     parse_part,
@@ -35,9 +36,6 @@ from medseg.options import (
     parse_seconds,
     split_setting,
 )
-
-if TYPE_CHECKING:
-    from medseg.core.manifest import StepResult
 
 app = typer.Typer(
     name="medseg",
@@ -71,11 +69,11 @@ def check(
     dataset: Data, channels: Channels = None, labels: Labels = None, spacing_mm: SpacingMm = None, json: Json = False
 ) -> None:
     """List every problem of every case, in one pass."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm))
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -88,30 +86,35 @@ def fingerprint(
     json: Json = False,
 ) -> None:
     """Measure what the data set looks like."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.fingerprint(dataset, workspace, **gather_names(channels, labels, spacing_mm))
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
 def plan(
-    dataset: Data,
-    workspace: Space,
-    preset: Annotated[str, typer.Option(help="nnunet (for a GPU) or cpu (for two cores).")] = "nnunet",
-    gpu_memory_gb: Annotated[float, typer.Option(help="What training may use on a GPU.")] = 8.0,
+    dataset: Annotated[Path | None, typer.Argument(metavar="[DATASET]", help="Images with masks.")] = None,
+    workspace: Annotated[Path | None, typer.Option("--workspace", help="Folder to work in.")] = None,
+    preset: Annotated[str, typer.Option(help="nnunet, resenc-m, resenc-l, resenc-xl, or cpu.")] = "nnunet",
+    gpu_memory_gb: Annotated[float | None, typer.Option(help="What training may use; the preset's, else.")] = None,
     target_spacing_mm: Annotated[
-        str | None, typer.Option(help="Spacing to resample to: 1.5 or 0.8,0.8,3 (i,j,k), in place of the planner's.")
+        str | None, typer.Option(help="To resample to, in place of the planner's: 1.5 or 0.8,0.8,3 or isotropic.")
     ] = None,
+    window_hu: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest HU of CT.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Give the reason of each choice.")] = False,
+    fingerprint: Annotated[Path | None, typer.Option(help="nnU-Net's, in place of DATASET.")] = None,
+    dataset_json: Annotated[Path | None, typer.Option(help="nnU-Net's, with --fingerprint.")] = None,
+    output: Annotated[Path | None, typer.Option(help="The file to write, with --fingerprint.")] = None,
+    as_nnunet: Annotated[bool, typer.Option("--as-nnunet", help="Write it as nnU-Net does.")] = False,
     channels: Channels = None,
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
     """Decide preprocessing, networks and folds, with reasons."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.plan(
@@ -119,11 +122,14 @@ def plan(
             workspace,
             preset=preset,
             gpu_memory_gb=gpu_memory_gb,
-            target_spacing_mm=parse_numbers(target_spacing_mm),
+            target_spacing_mm="isotropic" if target_spacing_mm == "isotropic" else parse_numbers(target_spacing_mm),
+            window_hu=window_hu,
             explain=explain,
+            nnunet_files=join_files(fingerprint, dataset_json, output),
+            as_nnunet=as_nnunet,
             **gather_names(channels, labels, spacing_mm),
         )
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -137,12 +143,12 @@ def preprocess(
     json: Json = False,
 ) -> None:
     """Bring every case to what the network sees, where it changed."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         configurations = [configuration] if configuration else None
         result = pipeline.preprocess(workspace, dataset=dataset, configurations=configurations, exact_store=exact_store)
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -158,7 +164,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train one fold, then predict and score its validation cases."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.train(
@@ -171,17 +177,17 @@ def train(
             restart=restart,
             settings=dict(map(split_setting, set_ or [])),
         )
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
 def choose(workspace: Space, json: Json = False) -> None:
     """Choose the best configuration and write the model."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.choose(workspace)
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -206,7 +212,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Segment every scan of a folder."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.predict(
@@ -226,7 +232,7 @@ def predict(
             max_ram_gb=max_ram_gb,
             max_vram_gb=max_vram_gb,
         )
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -241,13 +247,13 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Score masks against references."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.evaluate(
             predictions, references, output, labels=parse_scheme(labels), tolerance_mm=tolerance_mm
         )
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -259,11 +265,11 @@ def measure(
     json: Json = False,
 ) -> None:
     """Measure volumes, diameters and lesions of masks."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.measure(masks, output, images=images, labels=parse_scheme(labels))
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -274,11 +280,11 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about a folder of results."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.report(directory, images=images, references=references)
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -298,7 +304,7 @@ def run(
     json: Json = False,
 ) -> None:
     """Everything: from scans with masks to a model and a report."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
 
         result = pipeline.run(
@@ -311,7 +317,7 @@ def run(
             device=device,
             **gather_names(channels, labels, spacing_mm),
         )
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -321,12 +327,12 @@ def demo(
     json: Json = False,
 ) -> None:
     """Run everything on the example scans, on the CPU, in minutes."""
-    with _errors():
+    with catch_errors():
         from medseg import pipeline
         from medseg.tools.demo import find_examples
 
         result = pipeline.run(find_examples(), workspace, budget_s=parse_seconds(budget), device="cpu")
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command(name="import-nnunet")
@@ -339,11 +345,11 @@ def import_nnunet(
     """Turn an nnU-Net model into a medseg model."""
     if output is None and not list_only:
         raise typer.BadParameter("give an OUTPUT folder, or --list")
-    with _errors():
+    with catch_errors():
         from medseg.tools.import_nnunet import import_nnunet as convert
 
         result = convert(source, output, list_only=list_only)
-    _finish(result, json)
+    finish(result, json)
 
 
 @app.command()
@@ -354,11 +360,11 @@ def export(
     json: Json = False,
 ) -> None:
     """Turn a model into one of nnU-Net, ONNX or OpenVINO, with a report on parity."""
-    with _errors():
+    with catch_errors():
         from medseg.tools.export import export as convert
 
         result = convert(model, output, to=to.value)
-    _finish(result, json)
+    finish(result, json)
 
 
 def main() -> None:
@@ -371,28 +377,3 @@ def main() -> None:
     # Ended like this, half-written files are cleared away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     app()
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed."""
-    from medseg.core.errors import MedsegError, ResourceError
-
-    try:
-        yield
-    except ResourceError as error:
-        typer.echo(f"medseg: {error}", err=True)
-        raise typer.Exit(2 if error.code == "no_device" else 1) from None
-    except MedsegError as error:
-        typer.echo(f"medseg: {error}", err=True)
-        raise typer.Exit(2) from None
-    except OSError as error:  # a disk that is full, a folder that cannot be written
-        typer.echo(f"medseg: {error.filename or 'a file'}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def _finish(result: StepResult, as_json: bool) -> None:
-    from medseg.core.manifest import exit_code
-
-    typer.echo(result.to_json() if as_json else result.text)
-    raise typer.Exit(exit_code(result.outcomes))

@@ -1,7 +1,9 @@
-"""The options that commands share: their words, and what the words mean."""
+"""What commands share: options, what their words mean, and how a command ends."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from medseg.core.labels import LabelScheme
+    from medseg.core.manifest import StepResult
 
 
 class Engine(StrEnum):
@@ -97,9 +100,45 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     return int(number), int(count)
 
 
+def join_files(*files: Path | None) -> tuple[Path, Path, Path] | None:
+    """nnU-Net's fingerprint, its dataset.json and the file to write, which are given together or not at all."""
+    first, second, third = files
+    if first is not None and second is not None and third is not None:
+        return first, second, third
+    if any(files):
+        raise typer.BadParameter("give --fingerprint, --dataset-json and --output together")
+    return None
+
+
 def split_setting(text: str) -> tuple[str, str]:
     """``key=value`` in two."""
     key, sign, value = text.partition("=")
     if not sign:
         raise typer.BadParameter(f"--set {text!r} is not key=value")
     return key.strip(), value.strip()
+
+
+@contextlib.contextmanager
+def catch_errors() -> Iterator[None]:
+    """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed."""
+    from medseg.core.errors import MedsegError, ResourceError
+
+    try:
+        yield
+    except ResourceError as error:
+        typer.echo(f"medseg: {error}", err=True)
+        raise typer.Exit(2 if error.code == "no_device" else 1) from None
+    except MedsegError as error:
+        typer.echo(f"medseg: {error}", err=True)
+        raise typer.Exit(2) from None
+    except OSError as error:  # a disk that is full, a folder that cannot be written
+        typer.echo(f"medseg: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def finish(result: StepResult, as_json: bool) -> None:
+    """Print a result, as text or as JSON, and end with its exit code."""
+    from medseg.core.manifest import exit_code
+
+    typer.echo(result.to_json() if as_json else result.text)
+    raise typer.Exit(exit_code(result.outcomes))

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset, write_dataset
-from medseg.core.errors import DatasetError
+from medseg.core.errors import DatasetError, PlanError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, label_entries, name_time, outcome_of_error, unite_outcomes, write_run
+from medseg.core.manifest import StepResult, name_time, outcome_of_error, unite_outcomes, write_run
 from medseg.core.workspace import Workspace, read_plan
 
 logger = logging.getLogger(__name__)
@@ -84,16 +83,17 @@ def fingerprint(
 
 
 def plan(
-    dataset: str | Path,
-    workspace: str | Path,
+    dataset: str | Path | None = None,
+    workspace: str | Path | None = None,
     *,
     preset: str = "nnunet",
-    gpu_memory_gb: float = 8.0,
-    target_spacing_mm: Sequence[float] | None = None,
-    channels: Sequence[str] | None = None,
-    labels: LabelScheme | None = None,
-    spacing_mm: Sequence[float] | None = None,
+    gpu_memory_gb: float | None = None,
+    target_spacing_mm: Sequence[float] | Literal["isotropic"] | None = None,
+    window_hu: Sequence[float] | None = None,
     explain: bool = False,
+    nnunet_files: tuple[Path, Path, Path] | None = None,
+    as_nnunet: bool = False,
+    **named: Any,
 ) -> StepResult:
     """Decide preprocessing, networks and folds: ``W/plan.json``, ``W/folds.json``.
 
@@ -101,21 +101,30 @@ def plan(
         dataset: any layout of a data set.
         workspace: the folder to work in; a missing fingerprint is made.
         preset: whose rules to follow.
-        gpu_memory_gb: what training may use on a GPU.
-        target_spacing_mm: one number or three (i, j, k), in place of the planner's choice.
-        channels, labels, spacing_mm: as for ``check``.
+        gpu_memory_gb: what training may use on a GPU; the preset's own where None.
+        target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice.
+        window_hu: lowest and highest HU of CT, in place of the planner's choice.
         explain: give the reason of each choice.
+        nnunet_files: in place of a data set: nnU-Net's fingerprint and dataset.json, and the file to write.
+        as_nnunet: write that file in nnU-Net's own layout.
+        named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
     Returns:
         the outcomes of the fingerprint, and the plan in words.
     Raises:
-        PlanError: a preset or number that cannot work.
+        PlanError: a preset or number that cannot work, or neither a data set with a workspace nor nnU-Net's files.
     """
-    from medseg.planning import check_request, explain_plan, write_plan
+    from medseg.planning import check_request, explain_plan, write_plan, write_plan_from_nnunet
 
-    check_request(preset, gpu_memory_gb, target_spacing_mm)  # before the scans are read, which may take minutes
-    space = Workspace(Path(workspace))
-    outcomes = fingerprint(dataset, workspace, channels=channels, labels=labels, spacing_mm=spacing_mm).outcomes
-    made = write_plan(space, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=target_spacing_mm)
+    check_request(preset, gpu_memory_gb, target_spacing_mm, window_hu)  # before the scans are read: minutes
+    request: Any = {"preset": preset, "gpu_memory_gb": gpu_memory_gb, "window_hu": window_hu}
+    if nnunet_files is not None:
+        found = write_plan_from_nnunet(*nnunet_files, spacing_mm=target_spacing_mm, as_nnunet=as_nnunet, **request)
+        content = found if isinstance(found, dict) else found.model_dump(mode="json")
+        return StepResult([], f"{nnunet_files[2]}: {', '.join(content['configurations'])}", content)
+    if dataset is None or workspace is None:
+        raise PlanError("nothing to plan for", remedy="Give DATASET and --workspace, or nnU-Net's files")
+    outcomes = fingerprint(dataset, workspace, **named).outcomes
+    made = write_plan(Workspace(Path(workspace)), spacing_mm=target_spacing_mm, **request)
     text = explain_plan(made)
     return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
 
@@ -152,10 +161,9 @@ def preprocess(
         configuration = made.configuration(name)
         outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
     write_run(space.root / "prepared", "preprocess", outcomes, started=started)
-    counts = Counter(outcome.status for outcome in outcomes)
-    text = f"{space.root / 'prepared'}: {counts['done']} prepared, {counts['skipped']} unchanged"
-    bad = counts["refused"] + counts["failed"]
-    return StepResult(outcomes, f"{text}, {bad} refused", {"done": counts["done"], "skipped": counts["skipped"]})
+    done, skipped = (sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped"))
+    text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"
+    return StepResult(outcomes, text, {"done": done, "skipped": skipped})
 
 
 def train(
@@ -339,9 +347,7 @@ def run(
     folds: str | None = None,
     configurations: Sequence[str] | None = None,
     device: str = "auto",
-    channels: Sequence[str] | None = None,
-    labels: LabelScheme | None = None,
-    spacing_mm: Sequence[float] | None = None,
+    **named: Any,
 ) -> StepResult:
     """Everything: from a folder of scans with masks to a model, scores, volumes and a report.
 
@@ -353,7 +359,7 @@ def run(
         folds: ``0``, ``0,1``, ``each`` or ``all``; ``0`` with a budget, ``each`` without, where None.
         configurations: of the plan; with a budget the 3D one where there is one, else all, where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
-        channels, labels, spacing_mm: as for ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
     Returns:
         the outcomes of all steps; the table of scores and volumes, and the report's path.
     Raises:
@@ -361,16 +367,13 @@ def run(
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
     from medseg.compute import choose_device
-    from medseg.inference import open_model
     from medseg.planning import plan_stands, write_plan
     from medseg.reporting import format_score_table, format_volume_table
-    from medseg.training.whole_runs import check_folds, choose_jobs, predict_own, share_time, tabulate_own
+    from medseg.training.whole_runs import check_folds, choose_jobs, note_run, predict_own, share_time, tabulate_own
 
-    began, started = time.monotonic(), name_time()
-    space = Workspace(Path(workspace))
+    began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
     check_folds(folds)  # before the scans are read, which may take minutes
     preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
-    named: dict[str, Any] = {"channels": channels, "labels": labels, "spacing_mm": spacing_mm}
     outcomes = fingerprint(dataset, workspace, **named).outcomes
     if plan_stands(space, preset):
         logger.info("%s: kept as it stands; remove it to plan anew", space.plan)
@@ -379,8 +382,7 @@ def run(
     found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
     logger.info("planned for %s (preset %s); to train: %s", read_plan(space).target, preset, listed)
-    names = list(dict.fromkeys(name for name, _ in jobs))
-    outcomes += preprocess(workspace, configurations=names).outcomes
+    outcomes += preprocess(workspace, configurations=(names := list(dict.fromkeys(name for name, _ in jobs)))).outcomes
     for number, (name, fold) in enumerate(jobs):
         seconds = None
         if budget_s is not None:
@@ -392,9 +394,7 @@ def run(
     outcomes += predict_own(space, found, device=device)
     more, scores, rows = tabulate_own(space, found)
     united = unite_outcomes([*outcomes, *more])
-    notes = [*found.notes, choice["reason"], *choice["postprocessing"].values()]
-    details = {"notes": notes, "model": open_model(space.model).digest}
-    write_run(space.root, "run", united, started=started, **details, **label_entries(found.labels))
+    note_run(space, found, united, [choice["reason"], *choice["postprocessing"].values()], started)
     page = report(workspace)
     text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
     return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})

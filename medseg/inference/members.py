@@ -63,7 +63,7 @@ def load_member(
     Raises:
         ModelError: there is no such fold, or the weights do not fit.
     """
-    wanted = tuple(folds) if folds is not None else member.folds
+    wanted = tuple(folds) if folds is not None else member.default_folds
     missing = [fold for fold in wanted if fold not in member.folds]
     if missing or not wanted:
         known = ", ".join(map(str, member.folds))
@@ -80,5 +80,8 @@ def load_member(
         make_forward(module, configuration, channels, device, engine=engine, precision=precision)
         for module in load_networks(model, member, wanted, device, network)
     ]
-    axes = model.record.mirror_axes if mirroring else ()
+    # A first stage may have been trained with other flips than the model's.
+    first = all(member.configuration != known.configuration for known in model.record.members)
+    axes = configuration.training.mirror_axes if first else model.record.mirror_axes
+    axes = axes if mirroring else ()
     return LoadedMember(model.plan, configuration, wanted, axes, tuple(forwards), previous)

@@ -56,7 +56,7 @@ def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: s
         PlanError: a fold or configuration that is not there.
     """
     plan, count = read_plan(space), len(read_json(space.folds))
-    every = list(plan.configurations)
+    every = [name for name in plan.configurations if "cascade" not in name]  # its first stage must be trained before
     names = list(configurations or ([name for name in every if name.startswith("3d")][:1] if timed else []) or every)
     for name in names:
         plan.configuration(name)
@@ -203,3 +203,19 @@ def _collect_validation(space: Workspace, dataset: Dataset) -> list[CaseOutcome]
         space.predictions, "run", outcomes, started=started, model=model.digest, **label_entries(model.plan.labels)
     )
     return outcomes
+
+
+def note_run(
+    space: Workspace, dataset: Dataset, outcomes: Sequence[CaseOutcome], notes: Sequence[str], started: str
+) -> None:
+    """Write the workspace's ``run.json``.
+
+    Args:
+        space: with a model.
+        dataset: of the workspace.
+        outcomes: of all steps, one per case and fault.
+        notes: what was chosen and why.
+        started: when, from ``name_time``.
+    """
+    details = {"notes": [*dataset.notes, *notes], "model": open_model(space.model).digest}
+    write_run(space.root, "run", outcomes, started=started, **details, **label_entries(dataset.labels))

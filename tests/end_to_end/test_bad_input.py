@@ -153,7 +153,7 @@ def test_nothing_that_can_be_used_ends_with_2(sound: Path, tmp_path: Path) -> No
         (["check", "{root}/pile"], "medseg check {root}/pile"),
         (["check", "{sound}", "--channels", "CT,PET"], "--channels names 2"),
         (["check", "{sound}", "--labels", "organ"], "--labels liver=1"),
-        (["plan", "{sound}", "--workspace", "{root}/w", "--preset", "best"], "Known: nnunet, cpu"),
+        (["plan", "{sound}", "--workspace", "{root}/w", "--preset", "best"], "Known: nnunet, resenc-m"),
         (["plan", "{sound}", "--workspace", "{root}/w", "--target-spacing-mm", "1,2"], "--target-spacing-mm 1,1,3"),
         (["plan", "{sound}", "--workspace", "{root}/w", "--gpu-memory-gb", "0"], "above 0"),
         (["preprocess", "--workspace", "{root}/w"], "Run medseg plan DATASET --workspace {root}/w first"),

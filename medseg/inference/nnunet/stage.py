@@ -160,12 +160,11 @@ def check_cascade(second: Stage, first: Stage, model: ModelFolder) -> None:
         model: the second one's folder, for the message.
     """
     ours, theirs = second.source.plan, first.source.plan
-    same = first.mirror_axes == second.mirror_axes and all(
-        getattr(ours, part) == getattr(theirs, part) for part in ("channels", "labels", "axis_order", "orientation")
-    )
+    parts = ("channels", "labels", "axis_order", "orientation")
+    same = all(getattr(ours, part) == getattr(theirs, part) for part in parts)
     if not same or first.source.previous is not None:
         raise ModelError(
-            f"its first stage, {first.configuration}, has other channels, labels, axes or mirroring, or a first one",
+            f"its first stage, {first.configuration}, has other channels, labels or axes, or a first one",
             code="other_first_stage",
             file=model.path,
         )
