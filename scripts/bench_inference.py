@@ -58,16 +58,16 @@ class Setting:
     quick: bool
 
 
-def find_command(python: str, name: str) -> str:
-    """The executable of a package beside its Python."""
-    return str(Path(python).with_name(name))
+def find_medseg() -> str:
+    """The executable beside this Python."""
+    return str(Path(sys.executable).with_name("medseg"))
 
 
 def import_for_medseg(setting: Setting, name: str) -> Path:
     """The medseg model of one of the given nnU-Net models; made once, outside what is measured."""
     target = setting.output / "imported" / name
     source = setting.models / name / "model"
-    command = [find_command(sys.executable, "medseg"), "import-nnunet", str(source), str(target)]
+    command = [find_medseg(), "import-nnunet", str(source), str(target)]
     taken = measure_command(command, log=setting.output / f"import_{name}.log")
     print(f"imported {name}: {format_taken([taken])}", flush=True)
     return target
@@ -87,9 +87,10 @@ def run_small(setting: Setting) -> dict:
     """Both commands on the folder, in turn."""
     model = import_for_medseg(setting, SMALL_MODEL)
     images = link_cases(setting, SMALL_MODEL, QUICK_SMALL_CASES if setting.quick else None)
-    theirs = [find_command(setting.nnunet_python, "nnUNetv2_predict_from_modelfolder"), "-i", str(images), "-f", "0"]
+    script = Path(__file__).parent / "benchmarks" / "nnunet_predict.py"
+    theirs = [setting.nnunet_python, str(script), "-i", str(images), "-f", "0"]
     theirs += ["-m", str(setting.models / SMALL_MODEL / "model"), "-device", "cpu", "--disable_progress_bar"]
-    ours = [find_command(sys.executable, "medseg"), "predict", str(images), "--model", str(model), "--device", "cpu"]
+    ours = [find_medseg(), "predict", str(images), "--model", str(model), "--device", "cpu"]
     rows: dict[str, list[Taken]] = {THEIRS: [], OURS: []}
     differing = []
     for repeat in range(setting.repeats):

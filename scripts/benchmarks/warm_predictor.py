@@ -23,8 +23,10 @@ Predict = Callable[[list[str], str], None]
 def load_nnunet(model: str) -> Predict:
     """nnU-Net's predictor in one process, which costs it less than its own command's processes."""
     import torch
+    from nnunet_predict import name_trainer
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+    name_trainer()
     torch.set_num_threads(count_cores())
     predictor = nnUNetPredictor(
         tile_step_size=0.5, use_gaussian=True, use_mirroring=True, device=torch.device("cpu"), allow_tqdm=False
