@@ -165,10 +165,13 @@ def test_the_note_on_scans_that_lie_otherwise_is_true(tmp_path: Path) -> None:
 def test_cascade(tmp_path: Path) -> None:
     setting = Setting()
     full, low = (
-        make_configuration(network=DEEP_3D, patch_size=(8, 24, 16)).model_copy(
+        make_configuration(network=DEEP_3D, patch_size=(8, 24, 16), mirror_axes=axes).model_copy(
             update={"name": name, "spacing_mm": spacing}
         )
-        for name, spacing in (("3d_cascade_fullres", (2.5, 1.1, 1.2)), ("3d_lowres", (4.0, 2.0, 2.0)))
+        for name, spacing, axes in (
+            ("3d_cascade_fullres", (2.5, 1.1, 1.2), (0, 1)),
+            ("3d_lowres", (4.0, 2.0, 2.0), (2,)),
+        )
     )
     member = Member(configuration=full.name, folds=(0, 1), previous=low.name, previous_folds=(2,))
     model = write_model(tmp_path / "model", make_plan([full, low], setting.labels), [member], mirror_axes=(0, 1))

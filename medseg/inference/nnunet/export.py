@@ -43,7 +43,7 @@ def export_nnunet(model: Model, output: Path) -> None:
             ``plans.json``, ``dataset.json`` and ``fold_F/checkpoint_final.pth``. Called ``DatasetNNN_Name`` in
             nnU-Net's results folder it is what ``nnUNetv2_predict -d NNN`` looks for.
     Raises:
-        ModelError: nnU-Net cannot express the labels, the network, a fold, or normalisations that differ between
+        ModelError, PlanError: nnU-Net cannot express labels, network, a fold, or normalisations that differ between
             configurations.
         OSError: the disk is full or the folder cannot be written.
     """
@@ -68,7 +68,7 @@ def export_nnunet(model: Model, output: Path) -> None:
                 translate_back(weights, configuration, model.plan.labels),
                 configuration=configuration,
                 fold=fold,
-                axes=mirrored_axes(configuration, model.record.mirror_axes),
+                axes=mirrored_axes(configuration, _list_flips(model, stage)),
                 plans=plans,
                 dataset_json=dataset_json,
             )
@@ -138,7 +138,7 @@ def explain_use(model: Model, output: Path) -> list[str]:
         names = f"CASE_0000{view.file_ending}, colours in one file"
     lines = [f"Scans: {names}; nnU-Net reads them with {view.reader}."]
     for stage in list_stages(model):
-        folds = " ".join(map(str, stage.folds))
+        folds = " ".join(map(str, stage.default_folds))
         command = f"nnUNetv2_predict_from_modelfolder -i SCANS -o MASKS_{stage.configuration}"
         command += f" -m {output / name_folder(stage.configuration)} -f {folds}"
         command += f" -prev_stage_predictions MASKS_{stage.previous}" if stage.previous else ""
@@ -152,6 +152,12 @@ def explain_use(model: Model, output: Path) -> list[str]:
             f"{model.plan.labels.ignore}, as nnU-Net demands; no mask holds it."
         )
     return lines
+
+
+def _list_flips(model: Model, stage: Member) -> tuple[int, ...]:
+    """The axes that prediction flips: the model's, and for the first stage of a cascade those of its own training."""
+    own = stage not in model.record.members
+    return model.plan.configuration(stage.configuration).training.mirror_axes if own else model.record.mirror_axes
 
 
 def _check_stages(model: Model) -> list[Member]:

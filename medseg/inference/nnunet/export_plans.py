@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from medseg.core.errors import ModelError
-from medseg.core.plan import Configuration, NetworkPlan, NormalisationPlan, Plan
+from medseg.core.plan import NormalisationPlan, Plan
 from medseg.inference.nnunet.export_labels import describe_labels
+from medseg.planning.as_nnunet import describe_configuration
 
 PLANS_NAME = "nnUNetPlans"
 # The file axes (0 = i, 1 = j, 2 = k) in the order of the arrays that nnU-Net's readers give; our pictures have rows
@@ -16,25 +16,13 @@ PLANS_NAME = "nnUNetPlans"
 VOLUME_AXES = (2, 1, 0)
 PICTURE_AXES = (2, 0, 1)
 PICTURE_READER = "NaturalImage2DIO"
-NETWORKS = {  # our name: nnU-Net's class, and what it calls convolutions or blocks per stage
-    "plain_unet": ("dynamic_network_architectures.architectures.unet.PlainConvUNet", "n_conv_per_stage"),
-    "residual_unet": ("dynamic_network_architectures.architectures.unet.ResidualEncoderUNet", "n_blocks_per_stage"),
-}
-NORMS = {"instance": "instancenorm.InstanceNorm", "batch": "batchnorm.BatchNorm"}
-SCHEMES = {  # our name: nnU-Net's class, and the channel name that makes nnU-Net's planner choose it
-    "ct": ("CTNormalization", "CT"),
-    "zscore": ("ZScoreNormalization", "zscore"),
-    "rescale_to_01": ("RescaleTo01Normalization", "rescale_to_0_1"),
-    "rgb_to_01": ("RGBTo01Normalization", "rgb_to_0_1"),
-    "none": ("NoNormalization", "noNorm"),
-}
-RESAMPLING = {
-    f"resampling_fn_{what}{ending}": content
-    for what, order in (("data", 3), ("seg", 1), ("probabilities", 1))
-    for ending, content in (
-        ("", "resample_data_or_seg_to_shape"),
-        ("_kwargs", {"is_seg": what == "seg", "order": order, "order_z": 0, "force_separate_z": None}),
-    )
+# The channel names that make nnU-Net's planner choose a normalisation; by any other name it takes the z-score.
+KEYWORDS = {
+    "ct": "CT",
+    "zscore": "zscore",
+    "rescale_to_01": "rescale_to_0_1",
+    "rgb_to_01": "rgb_to_0_1",
+    "none": "noNorm",
 }
 
 
@@ -105,12 +93,16 @@ def make_plans(plan: Plan, stages: Sequence[tuple[str, str | None]], dataset_nam
     Returns:
         JSON; what prediction does not need and a model does not know (the scans' own median) is left out.
     Raises:
-        ModelError: a network that nnU-Net does not have.
+        PlanError: a network that nnU-Net does not have.
     """
     view = choose_view(plan)
     configurations = {}
     for name, previous in stages:
-        entry = _describe_configuration(plan.configuration(name), own_spacing=takes_own_spacing(plan))
+        configuration = plan.configuration(name)
+        median_shape = configuration.median_shape[3 - configuration.dimensions :]
+        entry = describe_configuration(configuration, f"{PLANS_NAME}_{name}", median_shape)
+        if takes_own_spacing(plan):  # not to be resampled, though nnU-Net takes their pixels as 1 mm
+            entry["spacing"] = [1.0] * configuration.dimensions
         readers = [other for other, read in stages if read == name]
         entry |= {"previous_stage": previous} if previous else {}
         entry |= {"next_stage": readers[0] if len(readers) == 1 else readers} if readers else {}
@@ -156,8 +148,8 @@ def make_dataset_json(plan: Plan, normalisation: Sequence[NormalisationPlan]) ->
 
 
 def _name_channel(name: str, scheme: str) -> str:
-    keywords = {keyword.casefold(): known for known, (_, keyword) in SCHEMES.items()}
-    return name if keywords.get(name.casefold(), "zscore") == scheme else SCHEMES[scheme][1]
+    known = {keyword.casefold(): asked for asked, keyword in KEYWORDS.items()}
+    return name if known.get(name.casefold(), "zscore") == scheme else KEYWORDS[scheme]
 
 
 def _describe_intensities(channel: NormalisationPlan) -> dict[str, float]:
@@ -169,52 +161,4 @@ def _describe_intensities(channel: NormalisationPlan) -> dict[str, float]:
         "std": channel.sd,
         "percentile_00_5": channel.low,
         "percentile_99_5": channel.high,
-    }
-
-
-def _describe_configuration(configuration: Configuration, *, own_spacing: bool) -> dict[str, Any]:
-    last = slice(3 - configuration.dimensions, None)  # nnU-Net's slices have two axes, ours a first one of 1
-    # nnU-Net takes a picture's pixels as 1 mm; one trained at its own spacing must not be resampled.
-    spacing = [1.0] * configuration.dimensions if own_spacing else list(configuration.spacing_mm)[last]
-    return {
-        "data_identifier": f"{PLANS_NAME}_{configuration.name}",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": configuration.batch_size,
-        "patch_size": list(configuration.patch_size)[last],
-        "median_image_size_in_voxels": list(configuration.median_shape)[last],
-        "spacing": spacing,
-        "normalization_schemes": [SCHEMES[channel.scheme][0] for channel in configuration.normalisation],
-        "use_mask_for_norm": [channel.inside_mask for channel in configuration.normalisation],
-        **RESAMPLING,
-        "architecture": _describe_network(configuration.network),
-        "batch_dice": configuration.batch_dice,
-    }
-
-
-def _describe_network(network: NetworkPlan) -> dict[str, Any]:
-    if network.name not in NETWORKS:
-        raise ModelError(
-            f"nnU-Net has no network {network.name!r}", code="not_expressible", remedy=f"It has: {', '.join(NETWORKS)}"
-        )
-    class_name, per_stage = NETWORKS[network.name]
-    dimensions = len(network.kernels[0])
-    return {
-        "network_class_name": class_name,
-        "arch_kwargs": {
-            "n_stages": len(network.features),
-            "features_per_stage": list(network.features),
-            "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
-            "kernel_sizes": [list(kernel) for kernel in network.kernels],
-            "strides": [list(stride) for stride in network.strides],
-            per_stage: list(network.convolutions),
-            "n_conv_per_stage_decoder": list(reversed(network.decoder_convolutions)),  # theirs from the coarsest up
-            "conv_bias": network.bias,
-            "norm_op": f"torch.nn.modules.{NORMS[network.norm]}{dimensions}d",
-            "norm_op_kwargs": {"eps": network.norm_epsilon, "affine": True},
-            "dropout_op": None,
-            "dropout_op_kwargs": None,
-            "nonlin": "torch.nn.LeakyReLU",
-            "nonlin_kwargs": {"inplace": True, "negative_slope": network.slope},
-        },
-        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }

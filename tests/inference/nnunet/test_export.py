@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from medseg.core.atomic import fault_hook
-from medseg.core.errors import ModelError
+from medseg.core.errors import ModelError, PlanError
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.model import Member, Rule
@@ -305,9 +305,9 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path) -> None:
 
 def make_cascade(folder: Path) -> Model:
     full = make_configuration().model_copy(update={"name": "3d_cascade_fullres"})
-    low = make_configuration().model_copy(update={"name": "3d_lowres", "spacing_mm": (2.0, 2.0, 2.0)})
+    low = make_configuration(mirror_axes=(2,)).model_copy(update={"name": "3d_lowres", "spacing_mm": (2.0, 2.0, 2.0)})
     member = Member(configuration="3d_cascade_fullres", folds=(0, 1), previous="3d_lowres", previous_folds=(3,))
-    return write_model(folder, make_plan([full, low]), [member])
+    return write_model(folder, make_plan([full, low]), [member], mirror_axes=(0, 1))
 
 
 def test_cascade(tmp_path: Path) -> None:
@@ -320,8 +320,11 @@ def test_cascade(tmp_path: Path) -> None:
     configurations = json.loads((full / "plans.json").read_text())["configurations"]
     assert configurations["3d_cascade_fullres"]["previous_stage"] == "3d_lowres"
     assert configurations["3d_lowres"]["next_stage"] == "3d_cascade_fullres"
-    first = read_checkpoint(full / "fold_0" / "checkpoint_final.pth")["network_weights"]
-    assert first["encoder.stages.0.0.convs.0.conv.weight"].shape[1] == 1 + 2
+    second = read_checkpoint(full / "fold_0" / "checkpoint_final.pth")
+    assert second["inference_allowed_mirroring_axes"] == (0, 1)
+    first = read_checkpoint(low / "fold_3" / "checkpoint_final.pth")
+    assert first["inference_allowed_mirroring_axes"] == (2,)
+    assert second["network_weights"]["encoder.stages.0.0.convs.0.conv.weight"].shape[1] == 1 + 2
     assert explain_use(model, output)[2].endswith("-prev_stage_predictions MASKS_3d_lowres")
     assert explain_differences(model) == []
 
@@ -356,7 +359,7 @@ def test_members_that_nnunet_has_no_folder_for(members: list[Member], words: str
 
 def test_other_networks_are_refused() -> None:
     network = DEEP_3D.model_copy(update={"name": "transformer"})
-    with pytest.raises(ModelError, match="no network 'transformer'"):
+    with pytest.raises(PlanError, match="no network 'transformer'"):
         make_plans(make_plan([make_configuration(network=network)]), [("3d_fullres", None)], "example")
 
 
