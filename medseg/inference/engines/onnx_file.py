@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +62,7 @@ def write_onnx(network: nn.Module, configuration: Configuration, channels: int, 
     for package in ("onnx", "onnxscript"):
         _need(package)
     example = torch.zeros(window_shape(configuration, channels)).expand(2, *([-1] * (configuration.dimensions + 1)))
-    # The exporter prints its progress, and warns of its own future.
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
-        warnings.simplefilter("ignore")
+    with _hush(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _Finest(network).eval(), (example,), dynamo=True, verbose=False,
@@ -104,6 +104,20 @@ def open_onnx(path: str | Path, configuration: Configuration) -> Forward:
         return logits.unsqueeze(2) if flat else logits
 
     return forward
+
+
+@contextlib.contextmanager
+def _hush() -> Iterator[None]:
+    """The exporter prints its progress, warns of its own future and logs which of its friends are not installed."""
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        exporter_log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            exporter_log.setLevel(level)
 
 
 def _need(package: str) -> Any:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from medseg.core.plan import NetworkPlan
 from medseg.inference.engines import make_forward
-from medseg.inference.engines.fused_blocks import FusedBlock, fuse_blocks
+from medseg.inference.engines.fused_blocks import LARGE_IMAGE, FusedBlock, LargeUp, fuse_blocks
 from medseg.networks import build_network
 from medseg.networks.blocks import ConvBlock
 from tests.inference.engines.examples import CHANNELS, KINDS, OUTPUTS, compute_plainly, make_network, make_windows
@@ -80,6 +80,20 @@ def test_halves_are_normalised_with_exact_statistics(slope: float, voxels: tuple
     assert found.dtype == torch.bfloat16
     # Half a unit in the last of eight bits, and a little for scale and shift in float32.
     assert float(((found.double() - expected).abs() - expected.abs() * 2**-8).max()) < 1e-5
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_large_images_are_scaled_up_with_the_same_bits(dimensions: int) -> None:
+    conv = nn.ConvTranspose3d(6, 5, (1, 2, 2), (1, 2, 2)) if dimensions == 3 else nn.ConvTranspose2d(6, 5, 2, 2)
+    up = LargeUp(conv)
+    for x in torch.randn(3, 1, 6, *((14, 60, 64) if dimensions == 3 else (220, 244))):
+        with torch.inference_mode():
+            expected = conv(x)
+            assert expected.numel() >= LARGE_IMAGE
+            found = up(x)
+        assert torch.equal(found, expected)
+        assert found.is_contiguous()
+    assert list(up.has_same_bits) == [x.shape]
 
 
 def test_a_network_of_other_layers_runs_too() -> None:
