@@ -157,7 +157,7 @@ def preprocess(
         cases = open_dataset(dataset, channels=made.channels, labels=made.labels, spacing_mm=cases.spacing_mm)
         write_dataset(space.cases, cases)
     outcomes = [outcome_of_error(problem) for problem in cases.problems] if dataset is not None else []
-    for name in configurations or made.configurations:
+    for name in configurations or [name for name, found in made.configurations.items() if found.previous is None]:
         configuration = made.configuration(name)
         outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
     write_run(space.root / "prepared", "preprocess", outcomes, started=started)

@@ -71,6 +71,7 @@ def run_fold(
     if seconds is not None and epochs is not None:
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
     started, plan = name_time(), read_plan(space)
+    refuse_second_stage(plan.configuration(name))
     configuration = change_settings(plan.configuration(name), settings or {})
     training, validation = split_cases(space, name, fold)
     folder = space.run(name, fold)
@@ -98,6 +99,21 @@ def run_fold(
     outcomes = [CaseOutcome(case, "done") for case in done] + failures
     write_run(folder, "train", outcomes, started=started, settings=dict(settings or {}), **label_entries(plan.labels))
     return outcomes, scores
+
+
+def refuse_second_stage(configuration: Configuration) -> None:
+    """Refuse to train what reads the masks of a stage before it, which training cannot give it yet.
+
+    Args:
+        configuration: of a plan.
+    Raises:
+        PlanError: it is the second stage of a cascade.
+    """
+    if configuration.previous is not None:
+        raise PlanError(
+            f"{configuration.name} is the second stage of a cascade, which cannot be trained yet", code="cascade",
+            remedy=f"Train {configuration.previous} or 3d_fullres; nnU-Net's own cascades can be imported",
+        )  # fmt: skip
 
 
 def change_settings(configuration: Configuration, settings: Mapping[str, str]) -> Configuration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +24,9 @@ from medseg.measurement.folders import describe_masks, measure_masks, write_meas
 from medseg.postprocessing import apply_rules
 from medseg.preprocessing import open_prepared, read_index
 from medseg.training.budget import predict_seconds, share_budget, time_window
-from medseg.training.runs import Fold, mask_ending
+from medseg.training.runs import Fold, mask_ending, refuse_second_stage
+
+logger = logging.getLogger(__name__)
 
 Job = tuple[str, Fold]
 
@@ -56,10 +59,13 @@ def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: s
         PlanError: a fold or configuration that is not there.
     """
     plan, count = read_plan(space), len(read_json(space.folds))
-    every = [name for name in plan.configurations if "cascade" not in name]  # its first stage must be trained before
+    every = [name for name, found in plan.configurations.items() if found.previous is None]
     names = list(configurations or ([name for name in every if name.startswith("3d")][:1] if timed else []) or every)
     for name in names:
-        plan.configuration(name)
+        refuse_second_stage(plan.configuration(name))
+    left = [name for name in plan.configurations if name not in every]
+    if left:
+        logger.info("%s: not trained, as it reads the masks of a stage before it", ", ".join(left))
     wanted = folds or ("0" if timed else "each")
     if wanted == "all" or count == 0:
         numbers: list[Fold] = ["all"]
