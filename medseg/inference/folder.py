@@ -174,7 +174,7 @@ class FolderRun:
                 self.predictor.members, size, together=settings.together,
                 on_gpu=settings.device.type != "cpu", sums_on_gpu=settings.sum_device.type != "cpu",
                 overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes,
-                with_probabilities=self.save_probabilities,
+                with_probabilities=self.save_probabilities, with_rules=bool(self.predictor.rules),
             )  # fmt: skip
 
         return choose_settings(estimate, self.first, self.limits)

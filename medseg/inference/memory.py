@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +13,26 @@ from medseg.core.geometry import Geometry, match_axes
 from medseg.core.plan import Configuration, NetworkPlan, Plan
 from medseg.inference.members import LoadedMember
 from medseg.inference.segment import PreparedScan
+from medseg.inference.sliding_window import place_rows
 from medseg.inference.streaming import BLOCK_VALUES
-from medseg.planning.memory import count_weights, stage_voxels
+from medseg.planning.memory import count_weights
+from medseg.preprocessing.probabilities import PIECE_VALUES
+from medseg.preprocessing.restore import PART_VALUES, PART_VOXELS
 
 BYTES_PER_GB = 1e9
 FLOAT, HALF, DOUBLE = 4, 2, 8
 
-# Libraries' code, kernels compiled at the first window and their rearranged weights, over what is there before it.
-# Our own measurement: PyTorch 2.13 on two cores and on an H100; tests/inference/test_memory.py holds it to within 25 %.
-FIRST_WINDOW_BYTES = 150_000_000
-# The CUDA context with cuDNN's and cuBLAS's workspaces.
+# PyTorch's `use_mkldnn` (Convolution.cpp): smaller products of channels and the first two axes are unrolled.
+UNROLLED_UP_TO = 20480
+# What comes once, with the first scan: libraries' code, kernels and compiled loops. Our own measurement with PyTorch
+# 2.13 and numba on a CPU: up to 110 MB with the first window, 90 MB with the first large scan's way back to its grid.
+FIRST_WINDOW_BYTES = 120_000_000
+FIRST_RESTORING_BYTES = 100_000_000
+FIRST_READING_BYTES = 60_000_000
+# The CUDA context with its libraries' workspaces, before any tensor: 0.4 to 0.6 GB by GPU and version.
 CUDA_CONTEXT_BYTES = 600_000_000
-# Bringing a block back to the scan's grid: pieces of it in double precision.
-RESTORING_BYTES = 200_000_000
+# Per voxel of the mask: its components as int32, and which of them go.
+COMPONENT_BYTES = 6
 UNKNOWN_PROGRAM_BYTES = 700_000_000
 
 Triple = tuple[int, int, int]
@@ -125,18 +133,39 @@ def count_network_bytes(
         bytes: the skip connections kept so far and what the busiest stage works on.
     """
     patch = patch_size[-len(network.kernels[0]) :]
-    maps = [size * count for size, count in zip(stage_voxels(network, patch), network.features, strict=True)]
-    window = math.prod(patch)
+    sizes = _list_sizes(network, patch)
+    maps = [count * math.prod(size) for count, size in zip(network.features, sizes, strict=True)]
     # A convolution's input and output and the normalised output; a residual block also holds its own input.
     working = 4 if network.name.startswith("residual") else 3
-    peak = before = inputs * window
+    peak, channels = 0, inputs
     for stage, own in enumerate(maps):
-        peak = max(peak, sum(maps[:stage]) + before + working * own)
-        before = own
+        before = channels * math.prod(sizes[max(0, stage - 1)])
+        held = value_bytes * (sum(maps[:stage]) + before + working * own)
+        widest = max(channels, network.features[stage])
+        peak = max(peak, held + _count_unrolled(widest, sizes[stage], network.kernels[stage]))
+        channels = network.features[stage]
     for stage in reversed(range(len(maps) - 1)):
-        # The coarser map, the joined one (of twice the channels), and a convolution at work in it.
-        peak = max(peak, sum(maps[:stage]) + maps[stage + 1] + 5 * maps[stage])
-    return value_bytes * (peak + outputs * window)
+        # The coarser map, the joined one (of twice the channels), a convolution's output, and both once more as the
+        # library lays them out.
+        held = value_bytes * (sum(maps[:stage]) + maps[stage + 1] + 6 * maps[stage])
+        peak = max(peak, held + _count_unrolled(2 * network.features[stage], sizes[stage], network.kernels[stage]))
+    return peak + value_bytes * outputs * math.prod(patch)
+
+
+def _list_sizes(network: NetworkPlan, patch: Sequence[int]) -> list[tuple[int, ...]]:
+    """The feature maps' voxels along each axis, from the finest stage to the coarsest."""
+    sizes, size = [], tuple(patch)
+    for strides in network.strides:
+        size = tuple(length // stride for length, stride in zip(size, strides, strict=True))
+        sizes.append(size)
+    return sizes
+
+
+def _count_unrolled(channels: int, size: Sequence[int], kernel: Sequence[int]) -> int:
+    """Bytes of an input that PyTorch copies once per tap of a kernel, which it does with small ones; else 0."""
+    if channels * math.prod(size[:2]) > UNROLLED_UP_TO:
+        return 0
+    return FLOAT * channels * math.prod(size) * math.prod(kernel)
 
 
 def count_sum_bytes(
@@ -154,10 +183,15 @@ def count_sum_bytes(
         bytes: in half precision, for the rows of a window and of those before it that are not handed on yet.
     """
     length, width, depth = (max(own, size) for own, size in zip(prepared, patch_size, strict=True))
-    step = math.ceil(patch_size[0] * (1 - overlap))
-    waiting = max(step, BLOCK_VALUES // (outputs * width * depth) + step)
-    rows = min(length, patch_size[0] + waiting)
-    return HALF * rows * width * depth * (outputs * networks + 1)
+    rows = place_rows(length, patch_size[0], overlap)
+    # Sums lie in bands that begin with a window and are handed on whole.
+    edges = [0]
+    for row in rows[1:]:
+        if row - edges[-1] >= BLOCK_VALUES // (outputs * width * depth):
+            edges.append(row)
+    ends = [*edges[1:], length]
+    held = max(ends[bisect_left(ends, row + patch_size[0])] - edges[bisect_right(edges, row) - 1] for row in rows)
+    return HALF * held * width * depth * (outputs * networks + 1)
 
 
 def count_reading_bytes(size: ScanSize, *, exact: bool) -> int:
@@ -172,13 +206,30 @@ def count_reading_bytes(size: ScanSize, *, exact: bool) -> int:
     wide = DOUBLE if exact else FLOAT
     held = size.channels * size.voxels * (2 * size.value_bytes + FLOAT) + size.voxels
     largest = max(map(math.prod, size.prepared))
-    resampling = wide * (size.voxels + 2 * max(size.voxels, largest)) + size.channels * largest * wide
-    return held + resampling + count_image_bytes(size)
+    resampling = wide * (2 * max(size.voxels, largest) + size.channels * largest)
+    return FIRST_READING_BYTES + held + resampling + count_image_bytes(size)
 
 
 def count_image_bytes(size: ScanSize) -> int:
     """What prepared scans hold, those of several members together."""
     return FLOAT * size.channels * sum(map(math.prod, size.prepared))
+
+
+def count_restoring_bytes(size: ScanSize, stage: LoadedMember, shape: Sequence[int]) -> int:
+    """The most that bringing logits back to the scan's grid holds at once, besides the logits and the mask.
+
+    Args:
+        size: of the scan.
+        stage: whose logits they are.
+        shape: of the prepared scan.
+    Returns:
+        bytes: labels of a part of the scan; and where logits are bounded first, a part of them in float32, thrice.
+    """
+    labels = stage.plan.labels
+    part = min(PART_VOXELS, size.voxels) * labels.value_type()().itemsize
+    if stage.configuration.logit_floor is None:
+        return part
+    return part + 3 * FLOAT * min(PART_VALUES, labels.channel_count * math.prod(shape))
 
 
 def estimate_memory(
@@ -192,6 +243,7 @@ def estimate_memory(
     exact: bool,
     program_bytes: int,
     with_probabilities: bool = False,
+    with_rules: bool = False,
 ) -> MemoryEstimate:
     """What segmenting one scan needs at its peak, without the scans before and after it.
 
@@ -205,42 +257,56 @@ def estimate_memory(
         exact: float32 where it is true, else half the width.
         program_bytes: what the process holds before, its libraries and the weights.
         with_probabilities: whether they are kept.
+        with_rules: whether postprocessing looks for components of the mask.
     Returns:
         bytes by part.
     """
     labels = members[0].plan.labels
-    value_bytes = FLOAT if exact else HALF
     chains = [(member.previous, member) if member.previous else (member,) for member in members]
     stages = [(stage, shape) for chain, shape in zip(chains, size.prepared, strict=True) for stage in chain]
-    network = max(_count_windows(stage, together, value_bytes) for stage, _ in stages)
-    sums = sum(
-        count_sum_bytes(
-            shape, stage.configuration.patch_size, stage.plan.labels.channel_count, len(stage.forwards), overlap
-        )
-        for stage, shape in stages
-    )
-    padded = sum(
-        FLOAT * size.channels * math.prod(map(max, shape, stage.configuration.patch_size))
-        for stage, shape in stages
-        if any(own < wanted for own, wanted in zip(shape, stage.configuration.patch_size, strict=True))
-    )
-    mask = size.voxels * labels.value_type()().itemsize
-    ram = {"program": program_bytes, "scan": count_image_bytes(size) + padded, "mask": 2 * mask}
+    width = FLOAT if exact else HALF
+    network = max(_count_windows(stage, together, width, on_gpu=on_gpu) for stage, _ in stages)
+    sums = sum(_count_stage_sums(stage, shape, overlap) for stage, shape in stages)
+    restoring = max(count_restoring_bytes(size, stage, shape) for stage, shape in stages)
+    if len(members) > 1:  # of each model a piece of probabilities, twice while it is made
+        restoring += 2 * len(members) * FLOAT * min(PIECE_VALUES, labels.channel_count * size.voxels)
+    once = FIRST_RESTORING_BYTES + (0 if on_gpu else FIRST_WINDOW_BYTES)
+    ram = {"program": program_bytes + once, "scan": _count_padded(size, stages)}
+    # The mask and the one that is being written; in postprocessing its components, as the sums are gone.
+    ram["mask"] = 2 * size.voxels * labels.value_type()().itemsize
     vram = {"program": CUDA_CONTEXT_BYTES + _count_weights(members)} if on_gpu else {}
-    (vram if on_gpu else ram)["network"] = network + (0 if on_gpu else FIRST_WINDOW_BYTES)
-    (vram if sums_on_gpu else ram)["sums"] = sums + RESTORING_BYTES
+    (vram if on_gpu else ram)["network"] = network
+    (vram if sums_on_gpu else ram)["sums"] = sums + restoring
+    if with_rules:
+        ram["mask"] += max(0, COMPONENT_BYTES * size.voxels - ram.get("sums", 0) - ram.get("network", 0))
     if with_probabilities:
-        ram["probabilities"] = FLOAT * size.voxels * (labels.channel_count + 1)
+        logits = HALF * labels.channel_count * math.prod(size.prepared[0]) if len(members) == 1 else 0
+        ram["probabilities"] = FLOAT * size.voxels * (labels.channel_count + 1) + logits
     return MemoryEstimate(ram, vram)
 
 
-def _count_windows(stage: LoadedMember, together: int, value_bytes: int) -> int:
-    """Windows in a network, and their logits: as they come, turned back, summed and weighted."""
+def _count_stage_sums(stage: LoadedMember, shape: Sequence[int], overlap: float) -> int:
+    outputs = stage.plan.labels.channel_count
+    return count_sum_bytes(shape, stage.configuration.patch_size, outputs, len(stage.forwards), overlap)
+
+
+def _count_padded(size: ScanSize, stages: Sequence[tuple[LoadedMember, Triple]]) -> int:
+    """Prepared scans, and once more with zeros around them where they are smaller than a window."""
+    total = count_image_bytes(size)
+    for stage, shape in stages:
+        padded = tuple(map(max, shape, stage.configuration.patch_size))
+        total += FLOAT * size.channels * math.prod(padded) if padded != shape else 0
+    return total
+
+
+def _count_windows(stage: LoadedMember, together: int, value_bytes: int, *, on_gpu: bool) -> int:
+    """Windows in a network, and their logits: turned back, summed and weighted."""
     configuration, outputs = stage.configuration, stage.plan.labels.channel_count
     inputs = len(stage.plan.channels) + (len(stage.plan.labels.foreground) if stage.previous else 0)
     window = math.prod(configuration.patch_size)
     network = count_network_bytes(configuration.network, configuration.patch_size, inputs, outputs, value_bytes)
-    return together * (network + FLOAT * window * (4 * outputs + 2 * inputs))
+    at_once = together if on_gpu else 1  # a processor computes windows one by one
+    return at_once * network + together * FLOAT * window * (3 * outputs + 2 * inputs)
 
 
 def _count_weights(members: Iterable[LoadedMember]) -> int:

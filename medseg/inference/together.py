@@ -15,9 +15,14 @@ from medseg.inference.segment import PreparedScan
 from medseg.inference.sliding_window import Forward, average_flips, pad_to_patch
 from medseg.inference.streaming import choose_together
 
+# Elsewhere the networks compute windows one by one, which is no slower there.
+BATCHING_DEVICES = ("cuda", "mps", "xpu")
+
 
 def count_together(predictor: Predictor) -> int:
     """How many scans of one window each are worth putting into a batch; 1 where that would gain nothing."""
+    if predictor.device.type not in BATCHING_DEVICES:
+        return 1
     if any(member.previous is not None for member in predictor.members):
         return 1  # a cascade's second stage reads masks of the first, one scan at a time
     counts: list[int] = [

@@ -18,7 +18,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.manifest import CaseOutcome
 from medseg.core.records import read_json
 from medseg.core.volume import Volume
-from medseg.inference import Predictor
+from medseg.inference import Predictor, together
 from medseg.inference.cases import predict_cases, take_part
 from medseg.inference.memory import expect_size
 from medseg.io import find_inputs, read_image, write_volume
@@ -206,6 +206,12 @@ def test_the_expected_size_is_that_of_a_scan_without_empty_rims(predictor: Predi
     assert expected.voxels == 20 * 24 * 14
 
 
+@pytest.fixture
+def batching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the CPU gained from batches, as a GPU does."""
+    monkeypatch.setattr(together, "BATCHING_DEVICES", ("cpu",))
+
+
 def write_pictures(folder: Path, count: int) -> None:
     for seed in range(count):
         values = np.random.default_rng(seed).integers(1, 255, (1, 12 + seed % 3, 14, 1)).astype(np.uint8)
@@ -213,6 +219,7 @@ def write_pictures(folder: Path, count: int) -> None:
         write_volume(folder / f"picture_{seed:02d}.png", Volume(values, geometry, ("c0",)))
 
 
+@pytest.mark.usefixtures("batching")
 @pytest.mark.parametrize("precision", ["exact", "bf16"])
 def test_pictures_go_through_the_network_together(tmp_path: Path, precision: Any) -> None:
     write_model(tmp_path / "model", folds=(0,), dimensions=2, patch_size=(1, 16, 16))
@@ -236,6 +243,7 @@ def test_pictures_go_through_the_network_together(tmp_path: Path, precision: Any
         assert np.array_equal(mask, alone) if precision == "exact" else (mask == alone).mean() > 0.9
 
 
+@pytest.mark.usefixtures("batching")
 def test_a_fault_in_a_batch_is_that_scan_s_alone(tmp_path: Path) -> None:
     write_model(tmp_path / "model", folds=(0,), dimensions=2, patch_size=(1, 16, 16))
     predictor = Predictor.load(tmp_path / "model", device="cpu", precision="bf16", mirroring=False)

@@ -1,5 +1,6 @@
 """Small scans in one batch give the masks that they give alone."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
-from medseg.inference import Predictor, PreparedScan
+from medseg.inference import Predictor, PreparedScan, together
 from medseg.inference.together import agree_together, count_together, fits_one_window, predict_together
 from tests.inference.examples import write_model
 
@@ -39,8 +40,8 @@ def test_together_is_as_alone(tmp_path: Path, dimensions: int, precision: str) -
     scans = make_small(predictor, 5, dimensions)
     assert all(fits_one_window(scan, predictor.members) for scan in scans)
     alone = [predictor.segment(scan, with_probabilities=True) for scan in scans]
-    together = predict_together(predictor, scans, with_probabilities=True)
-    for one, other, scan in zip(alone, together, scans, strict=True):
+    batched = predict_together(predictor, scans, with_probabilities=True)
+    for one, other, scan in zip(alone, batched, scans, strict=True):
         assert other.provenance == one.provenance
         assert other.segmentation.geometry.same_grid(scan.geometry)
         np.testing.assert_allclose(other.probabilities, one.probabilities, atol=1e-3 if precision == "exact" else 0.05)
@@ -57,8 +58,6 @@ def test_networks_that_mix_windows_do_not_agree(tmp_path: Path) -> None:
     def mix(windows: torch.Tensor) -> torch.Tensor:
         return whole(windows) + windows.mean()
 
-    from dataclasses import replace
-
     odd = replace(predictor, members=(replace(predictor.members[0], forwards=(mix,)),))
     assert not agree_together(odd, scans)
     assert agree_together(odd, scans[:1])
@@ -71,7 +70,9 @@ def test_a_scan_of_several_windows_is_not_small(tmp_path: Path) -> None:
     assert not fits_one_window(scan, predictor.members)
 
 
-def test_how_many_make_a_batch(tmp_path: Path) -> None:
+def test_how_many_make_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert count_together(load(tmp_path / "cpu", 2)) == 1  # a processor gains nothing by it
+    monkeypatch.setattr(together, "BATCHING_DEVICES", ("cpu",))
     small = load(tmp_path / "small", 2)
     assert count_together(small) == 2**19 // 256 // 4  # two axes are mirrored
     assert count_together(Predictor.load(tmp_path / "small", device="cpu", mirroring=False)) == 2**19 // 256
