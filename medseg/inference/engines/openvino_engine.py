@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +169,21 @@ def _is_whole(path: Path) -> bool:
 
 def _need_openvino() -> Any:
     try:
-        import openvino
+        with _without_telemetry():
+            import openvino
     except ImportError:
         raise MissingExtraError("the package openvino is not installed", remedy=OPENVINO_REMEDY) from None
     return openvino
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """OpenVINO reports its import to a server where it finds its telemetry package: here it does not find it."""
+    present = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["openvino_telemetry"]
+        if present is not None:
+            sys.modules["openvino_telemetry"] = present
