@@ -11,14 +11,12 @@ from nnunet_recipes import Recipe
 from numpy.typing import NDArray
 from PIL import Image
 
-TRAINING_SCANS, TEST_SCANS = 6, 3
-# Each test scan's spacing in parts of the training scans': as they are, finer, coarser.
-TEST_SCALES = ((1.0, 1.0, 1.0), (0.75, 0.8, 0.4), (1.3, 1.2, 1.5))
-TEST_EXTENTS = (1.0, 1.1, 0.7)  # the last is smaller than the patch along some axis
+TRAINING_SCANS = 6
+TEST_EXTENTS = (1.0, 0.9, 0.7)  # the last is smaller than the patch along some axis
 RADII = (0.85, 0.64, 0.46, 0.3)  # of body, organ, lesion and core, in parts of half the scan
 ORIENTATIONS = ("LPS", "RAS", "ASL", "LIP")
 DIRECTIONS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
-TILT_DEGREES = 8.0  # about the patient's long axis, so that no grid lies straight
+TILT_DEGREES = 8.0  # about two of the patient's axes, so that no axis of a grid lies straight
 # Intensities of outside, body, organ, lesion and core, per channel.
 MR_LEVELS = ((20, 300, 500, 700, 950), (15, 420, 250, 800, 560), (30, 250, 620, 380, 900))
 CT_LEVELS = (-1000, -80, 60, 160, 320)  # HU
@@ -34,9 +32,9 @@ def write_raw_folder(recipe: Recipe, folder: Path) -> None:
         recipe: the model's.
         folder: the raw data set's own; gets ``imagesTr``, ``labelsTr``, ``imagesTs`` and ``labelsTs``.
     """
-    for number in range(TRAINING_SCANS + TEST_SCANS):
+    for number in range(TRAINING_SCANS + len(recipe.test_scales)):
         test = number - TRAINING_SCANS
-        scale, extent = (TEST_SCALES[test], TEST_EXTENTS[test]) if test >= 0 else ((1.0, 1.0, 1.0), 1.0)
+        scale, extent = (recipe.test_scales[test], TEST_EXTENTS[test]) if test >= 0 else ((1.0, 1.0, 1.0), 1.0)
         is_picture = recipe.ending == ".png"
         spacing = np.array(recipe.spacing_mm) * (1.0 if is_picture else np.array(scale))
         extents = np.array(recipe.extent_mm) * np.where(np.array(recipe.extent_mm) > 1, extent, 1)
@@ -116,7 +114,8 @@ def choose_type(recipe: Recipe) -> type:
 def make_affine(spacing_mm: NDArray, orientation: str) -> NDArray[np.float64]:
     """From index to RAS+ millimetres: axes that run to ``orientation``, tilted a little."""
     angle = np.radians(TILT_DEGREES)
-    tilt = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    c, s = np.cos(angle), np.sin(angle)
+    tilt = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
     axes = np.array([DIRECTIONS[letter] for letter in orientation], float).T
     affine = np.eye(4)
     affine[:3, :3] = tilt @ axes @ np.diag(spacing_mm)

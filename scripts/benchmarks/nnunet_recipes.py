@@ -10,6 +10,9 @@ from dataclasses import dataclass
 CLASSES = {"background": 0, "organ": 1, "lesion": 2}
 THREE_CLASSES = {**CLASSES, "core": 3}
 FEATURES = (8, 16, 32)  # channels per stage
+# Each test scan's spacing in parts of the training scans'. The second makes slices of exactly three times the pixels,
+# where nnU-Net just still interpolates between them; the third makes sizes end on half a voxel.
+TEST_SCALES = ((1.0, 1.0, 1.0), (0.5, 0.5, 1.5), (1.5, 1.25, 1.5))
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Recipe:
         zero_outside: the scans are exactly 0 around the body, so that they are cropped and the mask of what is not 0
             is used in normalising.
         old_plans: ``plans.json`` as nnU-Net wrote it before its version 2.4.
+        test_scales: of the test scans' spacing; one scan each.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Recipe:
     ending: str = ".nii.gz"
     zero_outside: bool = False
     old_plans: bool = False
+    test_scales: tuple[tuple[float, float, float], ...] = TEST_SCALES
 
     @property
     def structures(self) -> int:
@@ -105,7 +110,17 @@ RECIPES = (
         folds=("all",),
     ),
     Recipe("masked", ("T1", "T2", "FLAIR"), CLASSES, (50, 48, 44), (1.1, 1.1, 1.3), (24, 32, 32), zero_outside=True),
-    Recipe("ct", ("CT",), CLASSES, (46, 42, 60), (1.0, 1.0, 5.0), (8, 32, 32), flat_first=True),
+    Recipe(
+        "ct",
+        ("CT",),
+        CLASSES,
+        (46, 42, 60),
+        (1.0, 1.0, 5.0),
+        (8, 32, 32),
+        flat_first=True,
+        # Thick slices, thin ones, which the plan's spacing makes coarse, and thicker ones.
+        test_scales=((1.0, 1.0, 1.0), (0.75, 0.8, 0.4), (1.3, 1.2, 1.5)),
+    ),
     Recipe(
         "ensemble",
         ("MRI",),
