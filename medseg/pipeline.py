@@ -263,7 +263,7 @@ def predict(
         model, folds=folds, device=device, engine=engine, precision=precision, overlap=overlap, mirroring=mirroring
     )
     found = find_inputs(source, len(predictor.model.plan.channels))
-    logger.info("%s: read as %s, %d cases", source, found.layout, len(found.cases))
+    logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
     outcomes = predict_cases(predictor, found, Path(output), spacing_mm=spacing_mm, **options)
     done = sum(outcome.status in ("done", "skipped") for outcome in outcomes)
     return StepResult(outcomes, f"{output}: {done} of {len(outcomes)} masks", {"output": str(output)})

@@ -45,6 +45,9 @@ def _read_images(folder: Path, files: Sequence[Path], count: int) -> Dataset:
         reading = f"a folder of images, {count} channel{'s' if count > 1 else ''} by four-digit suffix"
     else:
         reading = "a folder of images, a case per file"
+        if any(split_channel(stem_of(file)) for file in files):
+            wanted = f"those of {count} channels, 0000 to {count - 1:04d}" if count > 1 else "0000, of one channel"
+            reading += f" (the numbers at their ends belong to the names, as they are not all {wanted})"
     return Dataset(
         root=folder,
         name=folder.name,
@@ -61,9 +64,12 @@ def _read_single(file: Path, count: int) -> Dataset:
         own = [path for path in siblings if (split_channel(stem_of(path)) or ("", 0))[0] == parts[0]]
         dataset = _read_images(file.parent, own, count)
         return replace(dataset, root=file, name=parts[0], layout="an image with its channels beside it")
-    return Dataset(
-        root=file, name=stem_of(file), layout="one image", cases=(Case(stem_of(file), (ImageSource(file),)),)
-    )
+    # As in a folder: 0000 is the suffix of an only channel, unless there are more.
+    name = stem_of(file)
+    if parts is not None and parts[1] == 0:
+        others = {split_channel(stem_of(path)) for path in list_images(file.parent)}
+        name = parts[0] if (parts[0], 1) not in others else name
+    return Dataset(root=file, name=name, layout="one image", cases=(Case(name, (ImageSource(file),)),))
 
 
 def _read_dataset(path: Path) -> Dataset:

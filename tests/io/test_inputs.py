@@ -45,6 +45,16 @@ def test_single_files(tmp_path):
     assert problems_of(find_inputs(tmp_path / "a.nii.gz", 2)) == [("a", "missing_channel")]
 
 
+def test_a_single_file_has_the_name_that_it_has_in_a_folder(tmp_path):
+    make_folder(tmp_path, "a_0000", "b_0000", "b_0001", "c_2019")
+    names = {stem: find_inputs(tmp_path / f"{stem}.nii.gz", 1).cases[0].name for stem in ("a_0000", "b_0000", "c_2019")}
+    assert names == {"a_0000": "a", "b_0000": "b_0000", "c_2019": "c_2019"}
+
+
+def test_suffixes_that_are_no_channels_are_said(tmp_path):
+    assert "belong to the names" in find_inputs(make_folder(tmp_path, "a_0000", "a_0001"), 1).layout
+
+
 def test_four_dimensions_are_channels(tmp_path):
     save_nifti(tmp_path / "a.nii.gz", np.zeros((2, 3, 4, 2)))
     assert files_of(find_inputs(tmp_path, 2).cases[0]) == [("a.nii.gz", 0), ("a.nii.gz", 1)]
