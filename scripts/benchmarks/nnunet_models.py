@@ -1,8 +1,9 @@
 """Small nnU-Net models with nnU-Net's own masks, trained in minutes on two cores; run it with nnU-Net's Python.
 
 nnunet_recipes.py says which models. Scans are drawn (nnunet_phantoms.py); fingerprint, plans, preprocessing, training
-and prediction are nnU-Net's, in this one process. Changed are the plans' networks and patches, which are made small,
-and the trainer's optimiser and length: AdamW and a few dozen steps, so that masks hold every label.
+and prediction are nnU-Net's, two models at a time, each in one process. Changed are the plans' networks and patches,
+which are made small, and the trainer's optimiser and length: AdamW and a few dozen steps, so that masks hold every
+label.
 
 Usage: python scripts/benchmarks/nnunet_models.py --output FOLDER [--models slices,ct]
 FOLDER/NAME/ gets raw/ and results/ as nnU-Net leaves them, masks/ (of raw/*/imagesTs, on the CPU, mirrored, with a step
@@ -20,7 +21,9 @@ import os
 import random
 import shutil
 import time
+from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
+from itertools import repeat
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +54,7 @@ from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoM
 )
 
 FIRST_ID = 901
+MODELS_AT_A_TIME = 2
 POOL_THREADS = 2
 BATCH_SIZE = 2
 EPOCHS, STEPS_PER_EPOCH, VALIDATION_STEPS = 3, 20, 1
@@ -63,14 +67,16 @@ TRAINERS = {
 
 def keep_in_process() -> None:
     """Spare nnU-Net what takes it seconds each time: processes that import torch anew, and the search for a trainer,
-    which imports every network that it knows."""
+    which imports every network that it knows. To be called in the process that builds models."""
+    torch.set_num_threads(1)
     multiprocessing.get_context = lambda method=None: SimpleNamespace(Pool=ThreadPool)
     nnunetv2.utilities.utils.Pool = ThreadPool
     nnunetv2.inference.predict_from_raw_data.recursive_find_trainer_class_by_name = TRAINERS.__getitem__
 
 
-def build_model(recipe: Recipe, output: Path) -> dict[str, str]:
-    """Draw scans, plan, train and predict; returns the model's entry of ``models.json``."""
+def build_model(recipe: Recipe, output: Path) -> tuple[dict[str, str], float]:
+    """Draw scans, plan, train and predict; returns the model's entry of ``models.json`` and the seconds it took."""
+    began = time.perf_counter()
     root = output / recipe.name
     shutil.rmtree(root, ignore_errors=True)
     dataset = f"Dataset{FIRST_ID + RECIPES.index(recipe)}_{recipe.name}"
@@ -88,7 +94,7 @@ def build_model(recipe: Recipe, output: Path) -> dict[str, str]:
     shutil.rmtree(root / "preprocessed")
     places = {"model": folder, "images": raw / "imagesTs", "masks": root / "masks"}
     entry = {key: path.relative_to(output).as_posix() for key, path in places.items()}
-    return {"name": recipe.name, "ending": recipe.ending, **entry}
+    return {"name": recipe.name, "ending": recipe.ending, **entry}, time.perf_counter() - began
 
 
 def make_plans(recipe: Recipe, root: Path, dataset: str) -> str:
@@ -242,13 +248,12 @@ def main() -> None:
     wanted = options.models.split(",") if options.models else list(known)
     if not set(wanted) <= known.keys():
         parser.error(f"--models are some of {', '.join(known)}")
-    torch.set_num_threads(1)
-    keep_in_process()
     output, entries = options.output.resolve(), []
-    for name in wanted:
-        began = time.perf_counter()
-        entries.append(build_model(known[name], output))
-        print(f"{name}: {time.perf_counter() - began:.1f} s", flush=True)
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(MODELS_AT_A_TIME, mp_context=spawning, initializer=keep_in_process) as pool:
+        for entry, seconds in pool.map(build_model, [known[name] for name in wanted], repeat(output)):
+            entries.append(entry)
+            print(f"{entry['name']}: {seconds:.1f} s", flush=True)
     (output / "models.json").write_text(json.dumps(entries, indent=1), "utf-8")
 
 
