@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import DatasetError, MedsegError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, outcome_of_error
@@ -79,7 +81,7 @@ def predict_cases(
         **label_entries(predictor.model.plan.labels),
     }
     record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()
-    stopped = threading.Event()
+    stopped, threads = threading.Event(), torch.get_num_threads()
     try:
         for problem in problems:
             outcomes.append(record.add(Entry(outcome_of_error(problem))))
@@ -97,6 +99,7 @@ def predict_cases(
             )  # fmt: skip
             go_through(len(cases), run.read, run.compute, run.write, may_read_ahead=run.may_read_ahead, stopped=stopped)
     finally:
+        torch.set_num_threads(threads)  # reading cases ahead sets what threads begun later would have
         record.finish()
         logger.info("%s: %s", output, _sum_up(outcomes, len(cases) + len(problems), time.monotonic() - began))
     return sorted(outcomes, key=lambda outcome: outcome.case)

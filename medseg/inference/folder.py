@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
+
 from medseg.core.dataset import Case
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, outcome_of_error
@@ -106,6 +108,9 @@ class FolderRun:
 
     def read(self, position: int) -> tuple[list[Reading], int]:
         """The group that begins with a case, and the number of the case after it: one case, or many small ones."""
+        if self.predictor.device.type == "cpu":
+            # The network has every core; a second team of threads would make the first one's wait for each other.
+            torch.set_num_threads(1)
         group: list[Reading] = []
         while position < len(self.cases) and not self.stopped.is_set():
             group.append(self._read_case(self.cases[position]))

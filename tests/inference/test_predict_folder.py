@@ -271,3 +271,18 @@ def test_the_last_line_sums_up(
     with caplog.at_level(logging.INFO, "medseg"):
         predict_cases(predictor, find_inputs(scans, 1), output)
     assert caplog.messages[-1].startswith(f"{output}: 1 done, 4 unchanged since an earlier run, 1 refused in ")
+
+
+def test_the_number_of_threads_is_as_it_was(predictor: Predictor, scans: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        predict_cases(predictor, find_inputs(scans, 1), tmp_path / "out")
+        assert torch.get_num_threads() == 3
+        found: list[int] = []
+        thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert found == [3]
+    finally:
+        torch.set_num_threads(before)
