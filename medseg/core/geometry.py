@@ -15,6 +15,8 @@ from medseg.core.errors import GeometryError
 # Headers keep float32 orientations; a tenth of a per mille of a voxel is far above their rounding and far below any
 # shift that matters.
 SAME_GRID_TOLERANCE_VOXELS = 1e-3
+# Two statements of a spacing that differ by less, relatively, mean the same.
+SAME_SPACING = 1e-5
 # World axes x, y, z in RAS+: what a negative and a positive step along them is called.
 DIRECTIONS = ("LR", "PA", "IS")
 
@@ -26,12 +28,15 @@ class Geometry:
     Args:
         shape: voxels along i, j, k (1 along k for a 2D picture).
         affine: 4x4, from index (i, j, k) to millimetres in RAS+.
+        stated_mm: the spacing along i, j, k as the file states it beside the affine, whose columns are rounded on
+            oblique grids; dropped where the affine contradicts it.
     Raises:
         GeometryError: the affine is not finite or not invertible.
     """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
+    stated_mm: tuple[float, float, float] | None = None
 
     def __post_init__(self) -> None:
         affine = np.array(self.affine, dtype=np.float64)
@@ -41,17 +46,25 @@ class Geometry:
             raise GeometryError("the affine has no volume (it is singular)", code="bad_affine")
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
+        if self.stated_mm is not None and not np.allclose(self.stated_mm, self.measured_mm, rtol=SAME_SPACING, atol=0):
+            object.__setattr__(self, "stated_mm", None)  # the affine counts where the two contradict each other
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
 
     @classmethod
     def from_spacing(cls, shape: Sequence[int], spacing_mm: Sequence[float]) -> Geometry:
         """A grid along the world's axes that begins at the origin."""
         i, j, k = shape
-        return cls((i, j, k), np.diag([*map(float, spacing_mm), 1.0]))
+        x, y, z = map(float, spacing_mm)
+        return cls((i, j, k), np.diag([x, y, z, 1.0]), (x, y, z))
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
-        """Distance of neighbouring voxels along i, j, k, millimetres."""
+        """Distance of neighbouring voxels along i, j, k, millimetres, as the file states it or as the affine has it."""
+        return self.measured_mm if self.stated_mm is None else self.stated_mm
+
+    @property
+    def measured_mm(self) -> tuple[float, float, float]:
+        """The lengths of the affine's columns, millimetres."""
         x, y, z = np.sqrt((self.affine[:3, :3] ** 2).sum(axis=0))
         return float(x), float(y), float(z)
 
@@ -89,7 +102,7 @@ class Geometry:
         affine = self.affine.copy()
         affine[:3, 3] = self.to_world(np.asarray(start))
         i, j, k = (int(b) - int(a) for a, b in zip(start, stop, strict=True))
-        return Geometry((i, j, k), affine)
+        return Geometry((i, j, k), affine, self.stated_mm)
 
     def same_grid(self, other: Geometry, tolerance_voxels: float = SAME_GRID_TOLERANCE_VOXELS) -> bool:
         """Whether every voxel of both grids lies at the same place within the tolerance."""

@@ -168,7 +168,8 @@ def read_geometry(raw: Any, shape: tuple[int, ...], path: str | Path) -> Geometr
         try:
             affine = np.array(read(), dtype=np.float64)
             affine[:3] *= unit_mm
-            geometry = Geometry((shape[0], shape[1], shape[2]), affine)
+            x, y, z = (abs(float(value)) * unit_mm for value in raw["pixdim"][1:4])
+            geometry = Geometry((shape[0], shape[1], shape[2]), affine, (x, y, z))
         except (GeometryError, HeaderDataError, ValueError) as error:
             problem = problem or f"the {name} cannot be used: {error}"
             continue

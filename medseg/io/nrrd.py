@@ -81,7 +81,8 @@ def read_geometry(image: Any, shape: tuple[int, ...], path: str | Path) -> Geome
     affine[:used, 3] = np.array(image.GetOrigin())[:used]
     affine[:3] *= _LPS_TO_RAS[:, None]
     try:
-        return Geometry((shape[0], shape[1], shape[2]), affine)
+        x, y, z = (*map(float, image.GetSpacing()[:used]), 1.0)[:3]
+        return Geometry((shape[0], shape[1], shape[2]), affine, (x, y, z))
     except GeometryError as error:
         raise GeometryError(error.reason, code="bad_affine", file=path, remedy="Correct the header") from None
 

@@ -131,7 +131,9 @@ def prepare_case(
     array = turn_array(volume.array, order, flips)
     filled = (array != 0).any(axis=0)
     start, stop = find_box(filled)
-    grid = _make_grid(volume.geometry, (order, flips), start, stop, configuration.spacing_mm)
+    grid = _make_grid(
+        volume.geometry, (order, flips), start, stop, configuration.spacing_mm, _choose_spacing(volume.geometry, plan)
+    )
     box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
     inside = _find_inside(filled[box], configuration)
     scalings = _measure_scalings(volume.array, grid, configuration, inside)
@@ -145,15 +147,23 @@ def view_flipped(flips: Sequence[bool]) -> tuple[slice, ...]:
     return tuple(slice(None, None, -1 if flip else 1) for flip in flips)
 
 
+def _choose_spacing(geometry: Geometry, plan: Plan) -> Spacing:
+    """The scan's spacing along i, j, k; of a scan that is turned the affine's, rounded as nibabel writes it then."""
+    if plan.orientation is None or geometry.orientation == "RAS":
+        return geometry.spacing_mm
+    x, y, z = (float(np.float32(value)) for value in geometry.measured_mm)
+    return x, y, z
+
+
 def _make_grid(
     geometry: Geometry,
     turn: tuple[Triple, tuple[bool, bool, bool]],
     start: Triple,
     stop: Triple,
     wanted_mm: Sequence[float | None],
+    spacing_mm: Spacing,
 ) -> PreparedGrid:
     order, flips = turn
-    spacing_mm = geometry.spacing_mm
     a, b, c = (spacing_mm[axis] for axis in order)
     p, q, r = (own if wanted is None else wanted for wanted, own in zip(wanted_mm, (a, b, c), strict=True))
     cropped = (stop[0] - start[0], stop[1] - start[1], stop[2] - start[2])
