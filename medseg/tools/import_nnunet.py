@@ -69,8 +69,9 @@ def _handle(
         return outcome, _describe(verdict, f"refused: {verdict.error}")
     outputs = {} if target is None else {"model.json": hash_file(target / "model.json")}
     outcome = CaseOutcome(model.name, "done", inputs=(name_file(str(model.path)),), outputs=outputs)
-    done = "can be imported" if target is None else f"imported to {target}"
-    return outcome, _describe(verdict, "; ".join((done, *verdict.notes)))
+    if target is not None:  # what is to be noted was told as a warning
+        return outcome, _describe(verdict, f"imported to {target}")
+    return outcome, _describe(verdict, "; ".join(("can be imported", *verdict.notes)))
 
 
 def _describe(verdict: Verdict, text: str) -> dict[str, Any]:

@@ -73,6 +73,8 @@ def import_model(model: ModelFolder, output: str | Path) -> Verdict:
     staging = output.with_name(f".tmp-{os.getpid()}-{output.name}")
     try:
         verdict, stages = _judge(model, lambda name, fold, weights: write_weights(staging, name, fold, weights))
+        for note in verdict.notes:
+            logger.warning("%s: %s", model.name, note)
         if verdict.error is None:
             finish_model(staging, _unite_plans(stages), _describe(model, stages, verdict))
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -95,13 +97,8 @@ def _judge(model: ModelFolder, keep: Keep) -> tuple[Verdict, list[Stage]]:
             check_cascade(stages[0], stages[1], model)
     except MedsegError as error:
         return Verdict(model.name, found["configuration"], found["trainer"], folds, error), []
-    notes = []
-    for stage in stages:
-        if not stage.trainer.is_known:
-            notes.append(
-                f"{stage.trainer.name} is no trainer that medseg knows; every weight fits the network of the plan"
-            )
-            logger.warning("%s: %s", model.name, notes[-1])
+    strangers = [stage.trainer.name for stage in stages if not stage.trainer.is_known]
+    notes = [f"{name} is no trainer that medseg knows; every weight fits the network of the plan" for name in strangers]
     if len(stages) > 1:
         notes.append(f"a cascade, with {stages[1].configuration} before it")
     return Verdict(model.name, found["configuration"], found["trainer"], folds, None, tuple(notes)), stages
