@@ -66,8 +66,9 @@ def weigh_window(patch_size: tuple[int, ...]) -> Tensor:
             profile = ndimage.gaussian_filter1d(point, size * GAUSSIAN_SIGMA, mode="constant")  # type: ignore[attr-defined]
             weights = weights * np.expand_dims(profile, [other for other in range(len(patch_size)) if other != axis])
     weights /= weights.max() / GAUSSIAN_PEAK
-    halves = torch.from_numpy(np.broadcast_to(weights, patch_size).copy()).half()
-    halves[halves == 0] = halves[halves > 0].min()
+    with torch.inference_mode(False):  # they are kept, and whoever asks first may be in inference mode
+        halves = torch.from_numpy(np.broadcast_to(weights, patch_size).copy()).half()
+        halves[halves == 0] = halves[halves > 0].min()
     return halves
 
 

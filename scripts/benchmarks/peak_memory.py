@@ -48,7 +48,11 @@ def measure_tree(root: int, *, with_root: bool) -> float:
     """What a process and its descendants hold now, GB: the sum of what each has for itself (anonymous and shared
     memory), and the mapped files of the one that maps most, since libraries lie in memory once for all."""
     own = mapped = 0
-    for pid in list_tree(root) if with_root else list_tree(root)[1:]:
+    parent = read_command(root)
+    for pid in list_tree(root):
+        # A child that was made but has not begun its program yet still shows its parent's memory.
+        if read_command(pid) == parent and not (with_root and pid == root):
+            continue
         fields = read_status(pid)
         own += fields.get("RssAnon", 0) + fields.get("RssShmem", 0)
         mapped = max(mapped, fields.get("RssFile", 0))
@@ -72,6 +76,14 @@ def list_tasks(pid: int) -> list[Path]:
         return list((PROC / str(pid) / "task").iterdir())
     except OSError:
         return []
+
+
+def read_command(pid: int) -> bytes:
+    """The command line of a process; empty where it ended."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def read_status(pid: int) -> dict[str, int]:

@@ -18,7 +18,9 @@ from tests.end_to_end.scans import write_data_set
 def test_a_stopped_run_goes_on_later(number: signal.Signals, code: int, tmp_path: Path) -> None:
     data, space = write_data_set(tmp_path / "data"), tmp_path / "workspace"
     words = ["run", str(data), "--workspace", str(space), "--folds", "0", "--configurations", "2d", "--device", "cpu"]
-    command = [sys.executable, "-c", "from medseg.cli import main; main()", *words, "--epochs", "500"]
+    # Started in the background, as by some CI, Python ignores the first of these signals.
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", begin + "from medseg.cli import main; main()", *words, "--epochs", "500"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     log = space / "runs" / "2d" / "fold_0" / "log.jsonl"

@@ -98,7 +98,8 @@ def test_model_says_what_it_is_and_its_hashes_hold(space: Workspace) -> None:
     files = {path.relative_to(space.model).as_posix() for path in space.model.rglob("*") if path.is_file()}
     assert set(record["files"]) == files - {"model.json"}
     assert all(hash_file(space.model / name) == digest for name, digest in record["files"].items())
-    assert record["members"] == [{"configuration": "2d", "folds": [0], "previous": None}]
+    alone = {"configuration": "2d", "folds": [0], "previous": None, "previous_folds": []}
+    assert record["members"] == [alone]
     assert record["labels"]["labels"] == {"organ": [1], "tumour": [2]}
     assert read_json(space.choice)["chosen"]["configuration"] == "2d"
     assert float(record["card"]["validation_dice"]) == pytest.approx(

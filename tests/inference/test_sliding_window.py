@@ -85,6 +85,12 @@ def test_weights_fall_from_the_middle_and_are_never_zero(patch: tuple[int, int, 
         assert (profile[middle:].diff() <= 0).all()
 
 
+def test_weights_can_be_used_wherever_they_were_made_first() -> None:
+    with torch.inference_mode():
+        weigh_window((3, 5, 7))
+    assert not weigh_window((3, 5, 7)).is_inference()
+
+
 def test_weights_fall_as_a_gaussian_of_an_eighth_of_the_patch() -> None:
     profile = weigh_window((1, 1, 65)).flatten()
     sigma = 65 / 8

@@ -29,7 +29,9 @@ def test_a_stopped_prediction_goes_on_later(number: signal.Signals, code: int, t
         write_volume(tmp_path / "in" / f"scan_{seed:02d}.nii.gz", make_scan(seed=seed, shape=(40, 40, 30))[0])
     output = tmp_path / "out"
     words = ["predict", tmp_path / "in", output, "--model", tmp_path / "model", "--device", "cpu", "--no-mirroring"]
-    command = [sys.executable, "-c", "from medseg.cli import main; main()", *map(str, words)]
+    # Started in the background, as by some CI, Python ignores the first of these signals.
+    begin = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", begin + "from medseg.cli import main; main()", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     while process.poll() is None and len(list(output.glob("scan*.nii.gz"))) < 2:
