@@ -8,12 +8,12 @@ from typing import Any, TypeVar, cast
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-def compile_loop(loop: Loop) -> Loop:
+def compile_loop(loop: Loop, **options: Any) -> Loop:
     """Compile a loop that other threads may run beside, once for all runs where there is a folder to keep it in."""
     from numba import njit
 
     try:
-        compiled: Any = njit(cache=True, nogil=True)(loop)
+        compiled: Any = njit(cache=True, nogil=True, **options)(loop)
     except RuntimeError:  # a read-only installation without a home folder: numba knows no place for its cache
-        compiled = njit(nogil=True)(loop)
+        compiled = njit(nogil=True, **options)(loop)
     return cast(Loop, compiled)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from medseg.compute.loops import compile_loop
+
 Array = NDArray[Any]
-Loop = TypeVar("Loop", bound=Callable[..., Any])
-
-
-def compile_loop(loop: Loop) -> Loop:
-    """Compile a loop that other threads may run beside, once for all runs where there is a folder to keep it in."""
-    try:
-        compiled: Any = njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # a read-only installation without a home folder: numba knows no place for its cache
-        compiled = njit(nogil=True)(loop)
-    return cast(Loop, compiled)
 
 
 @compile_loop

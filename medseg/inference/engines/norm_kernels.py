@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from medseg.compute.loops import Loop, compile_loop
+
 Array = NDArray[Any]
-Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 # Voxels whose sums fit float32 without losing what bfloat16 can show; they are then added in float64.
 BLOCK_VOXELS = 256
 
 
-def _compile(loop: Loop, **options: Any) -> Loop:
-    """Compile a loop that other threads may run beside, once for all runs where there is a folder to keep it in."""
-    try:
-        compiled: Any = njit(cache=True, nogil=True, **options)(loop)
-    except RuntimeError:  # a read-only installation without a home folder: numba knows no place for its cache
-        compiled = njit(nogil=True, **options)(loop)
-    return cast(Loop, compiled)
-
-
 def _fused(loop: Loop) -> Loop:
     """Compile with products and sums fused, as the compiler of PyTorch fuses them; sums keep their order."""
-    return _compile(loop, fastmath={"contract"})
+    return compile_loop(loop, fastmath={"contract"})
 
 
-@_compile
+@compile_loop
 def _sum_rows(x: Array, rows: Array, means: Array, squares: Array) -> None:
     """The mean of eight rows and the sum of squares around it, each summed from the first voxel to the last.
 
@@ -80,7 +70,7 @@ def _scale_row(row: Array, mean: Any, square: Any, weight: Any, bias: Any, epsil
         row[i] = y if y > 0 else y * slope
 
 
-@_compile
+@compile_loop
 def normalise_rows(
     x: Array, weight: Array, bias: Array, epsilon: float, slope: np.float32, first: int, last: int
 ) -> None:
@@ -104,13 +94,13 @@ def normalise_rows(
             _scale_row(x[start + k], means[k], squares[k], weight[channel], bias[channel], epsilon, slope)
 
 
-@_compile
+@compile_loop
 def _widen(bits: np.uint16) -> np.float32:
     """A bfloat16, given as its bits, as float32."""
     return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
 
 
-@_compile
+@compile_loop
 def _round_to_half(value: np.float32) -> np.uint16:
     """The bits of the nearest bfloat16, of two as near the even one."""
     bits = np.float32(value).view(np.uint32)
