@@ -67,14 +67,26 @@ class TrainingPlan(Record):
 
     Args:
         optimiser: ``sgd`` (Nesterov, momentum 0.99) or ``adamw``.
-        learning_rate: at the start; it decays polynomially with exponent 0.9.
+        learning_rate: the highest; ``schedule`` brings it down to 0.
+        schedule: ``polynomial`` (exponent 0.9, nnU-Net's) or ``cosine``.
+        warm_up_steps: first steps over which the rate rises to ``learning_rate``.
         epochs: how many, where neither a budget nor ``--epochs`` says otherwise.
         iterations_per_epoch: optimiser steps between two validations.
         foreground_share: share of patches that are placed on a labelled voxel.
         ema_decay: of the averaged weights that are validated and kept; 0 for none.
         precision: ``auto`` (bf16 or fp16 where the hardware has it), ``float32``, ``bf16``, ``fp16``.
         loss: an entry of the table of losses, or ``auto`` by the label scheme.
-        mirror_axes: the patch's axes that are flipped; none where left and right labels differ.
+        class_weights: of each name of the label scheme, in its order, in losses that know classes; empty for 1 each.
+        clip_norm: of the gradient.
+        accumulation: batches whose gradients make one step.
+        gradient_checkpointing: compute features twice instead of keeping them; less memory, a third more time.
+        compile: let ``torch.compile`` make the network faster; its first steps take minutes.
+        sampling: ``foreground`` (nnU-Net's: a label of the case, then one of its voxels) or ``lesion`` (one of the
+            label's components, whatever its size, then one of its voxels).
+        patience_epochs: stop where the averaged validation loss has not fallen for so many epochs; 0 for never.
+        mirror_axes: the patch's axes that are flipped.
+        side_axis: the one of them that runs from left to right, where labels have a side.
+        side_pairs: label values that change places where ``side_axis`` is flipped.
         seed: the seed of everything random.
     """
 
@@ -87,7 +99,18 @@ class TrainingPlan(Record):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     precision: Literal["auto", "float32", "bf16", "fp16"] = "auto"
     loss: str = "auto"
+    schedule: Literal["polynomial", "cosine"] = "polynomial"
+    warm_up_steps: Annotated[int, Field(ge=0)] = 0
+    class_weights: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    clip_norm: Annotated[float, Field(gt=0)] = 12.0
+    accumulation: Count = 1
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    sampling: Literal["foreground", "lesion"] = "foreground"
+    patience_epochs: Annotated[int, Field(ge=0)] = 0
     mirror_axes: tuple[Axis, ...] = (0, 1, 2)
+    side_axis: Axis | None = None
+    side_pairs: tuple[tuple[int, int], ...] = ()
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -155,3 +178,7 @@ class Plan(Record):
             known = ", ".join(self.configurations)
             raise PlanError(f"the plan has no configuration {name!r}", remedy=f"It has: {known}")
         return self.configurations[name]
+
+    def count_inputs(self, configuration: Configuration) -> int:
+        """How many channels its network reads: the image's, and those of the stage before it in a cascade."""
+        return len(self.channels) + (len(self.labels.foreground) if configuration.previous else 0)

@@ -142,6 +142,8 @@ def _make_training(step_seconds: float) -> TrainingPlan:
         iterations_per_epoch=ITERATIONS_PER_EPOCH,
         foreground_share=0.5,
         ema_decay=0.995,
+        # AdamW's averages mean little in its first steps; a short ramp keeps them from throwing the network off.
+        warm_up_steps=20,
     )
 
 

@@ -14,8 +14,8 @@ from medseg.networks import BuildNetwork
 from medseg.preprocessing import PreparedCase
 from medseg.training.job import Job, TrainedFold
 from medseg.training.losses import Loss
-from medseg.training.memory_cases import hold_in_memory
 from medseg.training.monitor import Callback
+from medseg.training.patches.memory_cases import hold_in_memory
 from medseg.training.trainer import train_network
 
 

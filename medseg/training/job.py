@@ -12,9 +12,9 @@ from torch import Tensor
 from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
-from medseg.training.loader import Source
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback, EpochRecord
+from medseg.training.patches.loader import Source
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.plan import Configuration
 from medseg.networks import build_network
 from medseg.training.job import Job
-from medseg.training.loader import Recipe
 from medseg.training.losses import build_loss
+from medseg.training.patches.loader import Recipe
 from medseg.training.steps import Learner
 
 MOMENTUM = 0.99  # nnU-Net's
@@ -25,7 +25,11 @@ def make_learner(job: Job) -> Learner:
     settings, labels = job.configuration.training, job.plan.labels
     device = choose_device(job.device)
     network = build_network(
-        job.configuration, len(job.plan.channels), labels.channel_count, network=job.network, seed=settings.seed
+        job.configuration,
+        job.plan.count_inputs(job.configuration),
+        labels.channel_count,
+        network=job.network,
+        seed=settings.seed,
     ).to(device)
     layout: Any = torch.channels_last_3d if job.configuration.dimensions == 3 else torch.channels_last
     network.to(memory_format=layout)  # type: ignore[call-overload]

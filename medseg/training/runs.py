@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pydantic
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
@@ -30,14 +27,12 @@ from medseg.preprocessing import PreparedCase, open_prepared, read_index
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.choosing import Choice, choose_candidate, rate_candidate
 from medseg.training.folds import train_fold
+from medseg.training.settings import change_settings
 from medseg.training.validation import make_validator, validate_case
 
 logger = logging.getLogger(__name__)
 
 Fold = int | str
-
-# Of a configuration, besides the keys of its training; the others would no longer fit the prepared cases.
-CHANGEABLE = ("batch_size", "patch_size", "batch_dice")
 
 
 def run_fold(
@@ -114,46 +109,6 @@ def refuse_second_stage(configuration: Configuration) -> None:
             f"{configuration.name} is the second stage of a cascade, which cannot be trained yet", code="cascade",
             remedy=f"Train {configuration.previous} or 3d_fullres; nnU-Net's own cascades can be imported",
         )  # fmt: skip
-
-
-def change_settings(configuration: Configuration, settings: Mapping[str, str]) -> Configuration:
-    """The configuration with other values for some keys.
-
-    Args:
-        configuration: the plan's.
-        settings: ``{"learning_rate": "0.001", "batch_size": "4", "patch_size": "64,96,96"}``: keys of the
-            configuration or of its training.
-    Returns:
-        a new configuration.
-    Raises:
-        PlanError: an unknown key, or a value that does not fit the key or the network.
-    """
-    content = configuration.model_dump(mode="json")
-    for key, text in settings.items():
-        part = content["training"] if key in content["training"] else content
-        if key not in content["training"] and key not in CHANGEABLE:
-            known = ", ".join([*content["training"], *CHANGEABLE])
-            raise PlanError(f"unknown setting {key!r}", code="unknown_setting", remedy=f"Known: {known}")
-        is_list = isinstance(part[key], list | tuple)
-        part[key] = text.split(",") if is_list and text else [] if is_list else text
-    try:
-        changed = Configuration.model_validate(content)
-    except pydantic.ValidationError as error:
-        fault = error.errors()[0]
-        raise PlanError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", code="bad_setting") from None
-    _check_sizes(changed)
-    return changed
-
-
-def _check_sizes(configuration: Configuration) -> None:
-    patch = configuration.patch_size[3 - configuration.dimensions :]
-    steps = [math.prod(strides) for strides in zip(*configuration.network.strides, strict=True)]
-    if configuration.batch_size < 1 or any(n < 1 or n % step for n, step in zip(patch, steps, strict=True)):
-        raise PlanError(
-            f"batch_size {configuration.batch_size}, patch_size {configuration.patch_size}: the network needs at least "
-            f"one patch whose last axes are multiples of {', '.join(map(str, steps))}",
-            code="bad_setting",
-        )
 
 
 def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedCase], list[PreparedCase]]:

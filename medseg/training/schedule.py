@@ -7,8 +7,6 @@ import re
 from medseg.core.errors import PlanError
 
 POLYNOMIAL_EXPONENT = 0.9  # nnU-Net's
-# AdamW's averages mean little in its first steps; a short ramp keeps them from throwing the network off.
-WARM_UP_STEPS = 20
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -31,19 +29,19 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def learning_rate(step: int, total: int | None, start: float, *, warm_up: bool) -> float:
+def learning_rate(step: int, total: int | None, start: float, *, warm_up_steps: int) -> float:
     """The learning rate of a step.
 
     Args:
         step: counted from 0.
         total: all steps; None while the time of a step is still being measured.
         start: the rate to decay from.
-        warm_up: whether the first steps rise to it.
+        warm_up_steps: over which the rate rises to it; 0 for none.
     Returns:
         ``start (1 - step / total) ** 0.9``, times the ramp.
     """
     decay = 1.0 if total is None else (1 - min(step, total) / total) ** POLYNOMIAL_EXPONENT
-    ramp = min(1.0, (step + 1) / WARM_UP_STEPS) if warm_up else 1.0
+    ramp = min(1.0, (step + 1) / max(1, warm_up_steps))
     return start * decay * ramp
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from medseg.augmentation import Augmentation, Scene, augment_batch
 from medseg.core.labels import LabelScheme
-from medseg.training.loader import Batch
 from medseg.training.losses import Loss, encode_targets, supervise_depths
+from medseg.training.patches.loader import Batch
 
 CLIP_NORM = 12.0  # nnU-Net's limit of the gradient's norm
 

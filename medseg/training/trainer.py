@@ -12,8 +12,8 @@ from medseg.core.errors import PlanError, ResourceError
 from medseg.training.ema import copy_state, update_average
 from medseg.training.job import Job, TrainedFold
 from medseg.training.learner import make_learner, make_recipe
-from medseg.training.loader import Batch, Recipe, iterate_batches
 from medseg.training.monitor import EpochRecord, Monitor, raise_alarms
+from medseg.training.patches.loader import Batch, Recipe, iterate_batches
 from medseg.training.progress import VALIDATION_BATCHES, Progress, resume_progress, save_progress, time_steps
 from medseg.training.schedule import learning_rate
 from medseg.training.steps import Learner, count_overlap, take_step
@@ -57,7 +57,7 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
 
 def _advance(job: Job, learner: Learner, average: dict[str, Tensor], progress: Progress, batch: Batch) -> None:
     settings = job.configuration.training
-    rate = learning_rate(progress.step, progress.total, settings.learning_rate, warm_up=settings.optimiser == "adamw")
+    rate = learning_rate(progress.step, progress.total, settings.learning_rate, warm_up_steps=settings.warm_up_steps)
     loss = take_step(learner, batch, rate)
     if loss is None:
         progress.bad_steps += 1
@@ -89,7 +89,7 @@ def _close_epoch(
         epoch=-(-progress.step // settings.iterations_per_epoch),
         steps=progress.step,
         total_steps=total,
-        learning_rate=learning_rate(progress.step, total, settings.learning_rate, warm_up=False),
+        learning_rate=learning_rate(progress.step, total, settings.learning_rate, warm_up_steps=0),
         loss=_mean(progress.losses),
         validation_loss=validation_loss,
         patch_dice=dice,

@@ -12,7 +12,7 @@ import torch
 from benchmarks.gpu_scene import LABELS, NAME, Size, make_plan, prepare_scans
 
 if TYPE_CHECKING:
-    from medseg.training.loader import Batch, Recipe
+    from medseg.training.patches.loader import Batch, Recipe
     from medseg.training.steps import Learner
 
 UNTIMED = 3  # steps or batches that pay for memory and for choosing kernels
@@ -49,7 +49,7 @@ def clock_training(size: Size, device: torch.device, folder: Path, steps: int) -
     from medseg.augmentation import DEFAULT_AUGMENTATIONS
     from medseg.training.job import Job
     from medseg.training.learner import make_learner, make_recipe
-    from medseg.training.loader import iterate_batches
+    from medseg.training.patches.loader import iterate_batches
     from medseg.training.steps import take_step
 
     plan = make_plan(size)
@@ -81,7 +81,7 @@ def clock_training(size: Size, device: torch.device, folder: Path, steps: int) -
 
 def repeat_batch(cases: Sequence, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
     """The first batch again and again, as copies on the device, since augmentation may write into what it gets."""
-    from medseg.training.loader import Batch, read_batch
+    from medseg.training.patches.loader import Batch, read_batch
 
     read = read_batch(cases, recipe, 0)
     images, labels = read.images.to(device), read.labels.to(device)

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from medseg.core.errors import PlanError
 from medseg.training import parse_duration
 from medseg.training.ema import copy_state, update_average
-from medseg.training.schedule import WARM_UP_STEPS, fit_steps, learning_rate
+from medseg.training.schedule import fit_steps, learning_rate
+
+WARM_UP_STEPS = 20
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 def test_learning_rate_decays_as_a_power() -> None:
-    rates = [learning_rate(step, 100, 0.01, warm_up=False) for step in range(101)]
+    rates = [learning_rate(step, 100, 0.01, warm_up_steps=0) for step in range(101)]
     assert rates[0] == 0.01
     assert rates[25] == pytest.approx(0.01 * 0.75**0.9)
     assert rates[100] == 0
@@ -34,7 +36,7 @@ def test_learning_rate_decays_as_a_power() -> None:
 
 
 def test_learning_rate_warms_up() -> None:
-    rates = [learning_rate(step, None, 0.01, warm_up=True) for step in range(WARM_UP_STEPS + 5)]
+    rates = [learning_rate(step, None, 0.01, warm_up_steps=WARM_UP_STEPS) for step in range(WARM_UP_STEPS + 5)]
     assert rates[0] == pytest.approx(0.01 / WARM_UP_STEPS)
     assert rates[:WARM_UP_STEPS] == pytest.approx([0.01 * (n + 1) / WARM_UP_STEPS for n in range(WARM_UP_STEPS)])
     assert rates[WARM_UP_STEPS:] == [0.01] * 5  # it does not fall before the number of steps is known

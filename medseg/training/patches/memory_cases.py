@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DatasetError
 from medseg.preprocessing import PreparedCase
-from medseg.training.loader import Source
+from medseg.training.patches.loader import Source
 
 # Of the memory that is free when training starts; the rest is the network's and the system's.
 SHARE_OF_FREE_MEMORY = 0.3

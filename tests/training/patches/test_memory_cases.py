@@ -8,8 +8,8 @@ import pytest
 from medseg.core.errors import DatasetError
 from medseg.preprocessing import open_prepared, prepare_case, write_prepared
 from medseg.training import memory_cases
-from medseg.training.loader import Recipe, read_batch
-from medseg.training.memory_cases import MemoryCase, hold_in_memory
+from medseg.training.patches.loader import Recipe, read_batch
+from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
 from tests.preprocessing.examples import make_scan
 from tests.training.examples import make_setting
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medseg.training.sampling import foreground_slots, generator_of, pick_case, place_patch
+from medseg.training.patches.sampling import foreground_slots, generator_of, pick_case, place_patch
 
 READ_AHEAD = 3  # batches; enough to hide reading behind a step
 

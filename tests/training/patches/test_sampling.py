@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medseg.training.loader import Recipe, iterate_batches, read_batch, read_padded
-from medseg.training.sampling import foreground_slots, generator_of, pick_case, place_patch
+from medseg.training.patches.loader import Recipe, iterate_batches, read_batch, read_padded
+from medseg.training.patches.sampling import foreground_slots, generator_of, pick_case, place_patch
 from tests.training.examples import ArraySource
 
 

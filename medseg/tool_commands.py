@@ -1,0 +1,61 @@
+"""The commands beside the pipeline's, as in ``cli.py``; each tool is a module of ``medseg.tools``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.options import Json, Target, catch_errors, finish, parse_seconds
+
+
+def demo(
+    workspace: Annotated[Path, typer.Option("--workspace", help="Folder to work in.")] = Path("workspace_demo"),
+    budget: Annotated[str, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")] = "10m",
+    json: Json = False,
+) -> None:
+    """Run everything on the example scans, on the CPU, in minutes."""
+    with catch_errors():
+        from medseg import pipeline
+        from medseg.tools.demo import find_examples
+
+        result = pipeline.run(find_examples(), workspace, budget_s=parse_seconds(budget), device="cpu")
+    finish(result, json)
+
+
+def import_nnunet(
+    source: Annotated[Path, typer.Argument(metavar="FOLDER_OR_ZIP", help="A trainer's or data set's folder, a zip.")],
+    output: Annotated[Path | None, typer.Argument(metavar="OUTPUT", help="Folder for the model.")] = None,
+    list_only: Annotated[bool, typer.Option("--list", help="Say of each model whether it can be imported.")] = False,
+    json: Json = False,
+) -> None:
+    """Turn an nnU-Net model into a medseg model."""
+    if output is None and not list_only:
+        raise typer.BadParameter("give an OUTPUT folder, or --list")
+    with catch_errors():
+        from medseg.tools.import_nnunet import import_nnunet as convert
+
+        result = convert(source, output, list_only=list_only)
+    finish(result, json)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for what is exported.")],
+    to: Annotated[Target, typer.Option(help="For which program.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Turn a model into one of nnU-Net, ONNX or OpenVINO, with a report on parity."""
+    with catch_errors():
+        from medseg.tools.export import export as convert
+
+        result = convert(model, output, to=to.value)
+    finish(result, json)
+
+
+def add_tools(app: typer.Typer) -> None:
+    """Put the tools' commands behind those that the command line has already."""
+    app.command()(demo)
+    app.command(name="import-nnunet")(import_nnunet)
+    app.command()(export)

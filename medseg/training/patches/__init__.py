@@ -1,0 +1,1 @@
+"""Patches: which come next, reading them ahead, and batches of them."""
