@@ -7,7 +7,7 @@ import pytest
 
 from medseg.core.errors import DatasetError
 from medseg.preprocessing import open_prepared, prepare_case, write_prepared
-from medseg.training import memory_cases
+from medseg.training.patches import memory_cases
 from medseg.training.patches.loader import Recipe, read_batch
 from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
 from tests.preprocessing.examples import make_scan
