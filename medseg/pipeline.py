@@ -256,7 +256,7 @@ def predict(
         DatasetError: there is no scan at all.
     """
     from medseg.inference import Predictor
-    from medseg.inference.cases import predict_cases
+    from medseg.inference.folders import predict_cases
     from medseg.io import find_inputs
 
     predictor = Predictor.load(

@@ -13,7 +13,7 @@ from medseg.core.records import write_json
 
 if TYPE_CHECKING:
     from medseg.inference import Model
-    from medseg.inference.export_parity import Comparison
+    from medseg.inference.exports import Comparison
 
 Target = Literal["nnunet", "onnx", "openvino"]
 
@@ -76,7 +76,7 @@ def _write(model: Model, output: Path, to: Target) -> tuple[list[Comparison], li
 
         export_nnunet(model, output)
         return list(compare_checkpoints(model, output)), explain_differences(model), explain_use(model, output)
-    from medseg.inference.export_networks import compare_networks, explain_networks, export_networks
+    from medseg.inference.exports import compare_networks, explain_networks, export_networks
 
     export_networks(model, output, to)
     return list(compare_networks(model, output, to)), explain_networks(model, to), []

@@ -18,7 +18,7 @@ from medseg.core.results import Measurement, Score
 from medseg.core.workspace import Workspace, read_plan
 from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
 from medseg.inference import Predictor, open_model
-from medseg.inference.cases import predict_cases
+from medseg.inference.folders import predict_cases
 from medseg.io import find_masks, read_segmentation, write_segmentation
 from medseg.measurement.folders import describe_masks, measure_masks, write_measurement_tables
 from medseg.postprocessing import apply_rules

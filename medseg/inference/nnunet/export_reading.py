@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medseg.core.model import Member
 from medseg.inference.engines import as_forward
-from medseg.inference.export_parity import Comparison, compare_exports
+from medseg.inference.exports import Comparison, compare_exports
 from medseg.inference.model_folder import Model, count_inputs
 from medseg.inference.nnunet.checkpoint import open_checkpoint
 from medseg.inference.nnunet.export import name_folder

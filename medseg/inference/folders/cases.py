@@ -15,12 +15,12 @@ import torch
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import DatasetError, MedsegError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, outcome_of_error
-from medseg.inference.ahead import go_through
-from medseg.inference.finished import Entry, Part, RunRecord
-from medseg.inference.folder import FolderRun
-from medseg.inference.limits import Limits
+from medseg.inference.folders.ahead import go_through
+from medseg.inference.folders.finished import Entry, Part, RunRecord
+from medseg.inference.folders.limits import Limits
+from medseg.inference.folders.run import FolderRun
+from medseg.inference.folders.writing import ENDINGS
 from medseg.inference.predictor import Predictor
-from medseg.inference.writing import ENDINGS
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from medseg.core.dataset import Case, ImageSource
 from medseg.core.errors import FormatError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, read_run
 from medseg.core.records import read_json
-from medseg.inference.finished import Entry, RunRecord, hash_inputs, name_run
+from medseg.inference.folders.finished import Entry, RunRecord, hash_inputs, name_run
 
 SETTINGS = {"model": "m", "overlap": "0.5"}
 DETAILS = {"model": "m", "labels": {"background": 0, "organ": 1}}
@@ -174,13 +174,13 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
         make_case(tmp_path / "in", name)
     words = (
         "import sys; from pathlib import Path; from medseg.core.dataset import Case, ImageSource;"
-        "from tests.inference.test_finished import run;"
+        "from tests.inference.folders.test_finished import run;"
         "root, n = Path(sys.argv[1]), int(sys.argv[2]);"
         "cases = [Case(p.name[0], (ImageSource(p),)) for p in sorted((root / 'in').iterdir())];"
         "run(root / 'out', cases[n - 1::2], (n, 2))"
     )
     command = [sys.executable, "-c", words, str(tmp_path)]
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     started = [subprocess.Popen([*command, number], cwd=root) for number in ("1", "2")]
     assert [process.wait(120) for process in started] == [0, 0]
     assert statuses_in(tmp_path / "out" / "run.json") == dict.fromkeys("abcd", "done")

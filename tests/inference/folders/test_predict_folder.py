@@ -18,9 +18,9 @@ from medseg.core.geometry import Geometry
 from medseg.core.manifest import CaseOutcome
 from medseg.core.records import read_json
 from medseg.core.volume import Volume
-from medseg.inference import Predictor, together
-from medseg.inference.cases import predict_cases, take_part
-from medseg.inference.memory import expect_size
+from medseg.inference import Predictor
+from medseg.inference.folders import predict_cases, take_part, together
+from medseg.inference.folders.memory import expect_size
 from medseg.io import find_inputs, read_image, write_volume
 from tests.inference.examples import write_model
 from tests.preprocessing.examples import make_scan

@@ -13,8 +13,8 @@ import torch
 from medseg.core.dataset import Case
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, outcome_of_error
-from medseg.inference.finished import Entry, RunRecord, hash_inputs, list_inputs
-from medseg.inference.limits import (
+from medseg.inference.folders.finished import Entry, RunRecord, hash_inputs, list_inputs
+from medseg.inference.folders.limits import (
     Limits,
     RunSettings,
     choose_settings,
@@ -23,7 +23,7 @@ from medseg.inference.limits import (
     step_down,
     with_settings,
 )
-from medseg.inference.memory import (
+from medseg.inference.folders.memory import (
     MemoryEstimate,
     ScanSize,
     count_reading_bytes,
@@ -32,10 +32,10 @@ from medseg.inference.memory import (
     measure_size,
     read_used_bytes,
 )
+from medseg.inference.folders.together import agree_together, count_together, fits_one_window, predict_together
+from medseg.inference.folders.writing import write_prediction
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.inference.segment import PreparedScan
-from medseg.inference.together import agree_together, count_together, fits_one_window, predict_together
-from medseg.inference.writing import write_prediction
 from medseg.io import read_volume
 from medseg.io.files import NIFTI_ENDINGS, split_ending
 

@@ -10,8 +10,9 @@ import torch
 
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
-from medseg.inference import Predictor, PreparedScan, together
-from medseg.inference.together import agree_together, count_together, fits_one_window, predict_together
+from medseg.inference import Predictor, PreparedScan
+from medseg.inference.folders import together
+from medseg.inference.folders.together import agree_together, count_together, fits_one_window, predict_together
 from tests.inference.examples import write_model
 
 PATCHES = {2: (1, 16, 16), 3: (8, 16, 16)}

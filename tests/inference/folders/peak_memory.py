@@ -1,4 +1,4 @@
-"""Measures what segmenting scans takes, in a process of its own: python -m tests.inference.peak_memory FOLDER."""
+"""Measures what segmenting takes, in a process of its own: python -m tests.inference.folders.peak_memory FOLDER."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.plan import NetworkPlan
 from medseg.core.volume import Volume
 from medseg.inference import Predictor
-from medseg.inference.memory import count_reading_bytes, estimate_memory, measure_size, read_used_bytes
+from medseg.inference.folders.memory import count_reading_bytes, estimate_memory, measure_size, read_used_bytes
 from tests.inference.examples import write_model
 
 # Features, classes, folds, patch, windows at a time, scan, spacing: each makes something else large.

@@ -1,4 +1,4 @@
-"""What a model's training scans looked like, and what is unusual about a scan to segment."""
+"""What a model's training scans looked like."""
 
 from __future__ import annotations
 
@@ -10,35 +10,9 @@ import numpy as np
 from medseg.core.fingerprint import CaseFingerprint, Fingerprint, IntensityStatistics
 from medseg.core.geometry import match_axes
 from medseg.core.model import Familiar, FamiliarChannel, Span
-from medseg.core.volume import Volume
-from medseg.fingerprint.scan import thin_scan
-from medseg.grids import find_box
-from medseg.inference.unusual_grids import find_unusual_grid
-from medseg.inference.unusual_intensities import find_unusual_intensities
 
 # nnU-Net gives pictures a third axis of 999 times their largest spacing.
 NNUNET_FLAT_SPACING = 999.0
-
-
-def find_unfamiliar(volume: Volume, familiar: Familiar) -> list[str]:
-    """What is unusual about a scan for a model, each with its value and what the training scans had.
-
-    Args:
-        volume: the scan, (channel, i, j, k), its channels in the model's order and with its names.
-        familiar: what the model's training scans looked like.
-    Returns:
-        a sentence each for spacing, size, axes and each channel's intensities; empty where nothing lies far from the
-        training scans. A part of the voxels is looked at: milliseconds for any scan.
-    """
-    sample, steps = thin_scan(volume.array)
-    filled = (sample != 0).any(axis=0)
-    start, stop = find_box(filled)
-    pairs = zip(steps, volume.geometry.shape, strict=True)
-    size = [min(length, (b - a) * step) for a, b, (step, length) in zip(start, stop, pairs, strict=True)]
-    sentences = find_unusual_grid(volume.geometry, size, familiar)
-    for name, channel, usual in zip(volume.channels, sample, familiar.channels, strict=False):
-        sentences += find_unusual_intensities(channel, name, usual)
-    return sentences
 
 
 def describe_familiar(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from medseg.inference import ahead
-from medseg.inference.ahead import go_through, start_thread
+from medseg.inference.folders import ahead
+from medseg.inference.folders.ahead import go_through, start_thread
 
 WAIT = 20.0  # seconds; reached only where something is broken
 

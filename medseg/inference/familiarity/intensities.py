@@ -10,7 +10,7 @@ from medseg.core.fingerprint import ScanIntensities
 from medseg.core.model import FamiliarChannel
 from medseg.fingerprint.modality import infer_modality
 from medseg.fingerprint.scan import describe_scan
-from medseg.inference.unusual_grids import lies_far, name_span
+from medseg.inference.familiarity.grids import lies_far, name_span
 from medseg.planning.normalisation import find_scheme
 
 # MR of one sequence varies by a few times between scanners; a change of unit or a rescaling to 0..1 is far beyond.

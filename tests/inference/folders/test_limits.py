@@ -10,7 +10,7 @@ import torch
 
 from medseg.core.errors import ResourceError
 from medseg.inference import Predictor
-from medseg.inference.limits import (
+from medseg.inference.folders.limits import (
     Limits,
     RunSettings,
     choose_settings,
@@ -20,7 +20,7 @@ from medseg.inference.limits import (
     step_down,
     with_settings,
 )
-from medseg.inference.memory import MemoryEstimate
+from medseg.inference.folders.memory import MemoryEstimate
 from tests.inference.examples import write_model
 from tests.preprocessing.examples import make_scan
 

@@ -12,7 +12,7 @@ from torch import nn
 from medseg.core.model import Member
 from medseg.core.plan import Configuration
 from medseg.inference.engines import open_onnx, open_openvino, write_onnx, write_openvino
-from medseg.inference.export_parity import Comparison, compare_exports
+from medseg.inference.exports.parity import Comparison, compare_exports
 from medseg.inference.model_folder import Model, count_inputs, load_networks
 from medseg.inference.sliding_window import Forward
 from medseg.inference.stages import list_stages

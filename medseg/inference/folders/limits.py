@@ -11,8 +11,8 @@ from typing import TypeVar
 import torch
 
 from medseg.core.errors import ResourceError
+from medseg.inference.folders.memory import BYTES_PER_GB, MemoryEstimate, format_gb
 from medseg.inference.members import LoadedMember, load_member
-from medseg.inference.memory import BYTES_PER_GB, MemoryEstimate, format_gb
 from medseg.inference.predictor import Predictor
 from medseg.inference.streaming import choose_together
 

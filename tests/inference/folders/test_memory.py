@@ -13,7 +13,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.plan import NetworkPlan
 from medseg.core.volume import Volume
 from medseg.inference import Predictor, streaming
-from medseg.inference.memory import (
+from medseg.inference.folders.memory import (
     FIRST_READING_BYTES,
     FIRST_RESTORING_BYTES,
     FIRST_WINDOW_BYTES,
@@ -35,10 +35,10 @@ from tests.preprocessing.examples import make_scan
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of a process is read in Linux's /proc")
 def test_what_is_estimated_is_what_is_taken(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.inference.peak_memory", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.inference.folders.peak_memory", str(tmp_path)]
     # What is freed goes back to the system at once, so that one measurement does not hide in another's.
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=root)
     assert ended.returncode == 0, ended.stderr
     once = {"segmenting": FIRST_WINDOW_BYTES + FIRST_RESTORING_BYTES, "reading": FIRST_READING_BYTES}
@@ -99,7 +99,7 @@ def test_sums_are_never_more_than_that(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(streaming._Sums, "_open", watch)
     for limit in (1, 2**12, 2**22):
         monkeypatch.setattr(streaming, "BLOCK_VALUES", limit)
-        monkeypatch.setattr("medseg.inference.memory.BLOCK_VALUES", limit)
+        monkeypatch.setattr("medseg.inference.folders.memory.BLOCK_VALUES", limit)
         for shape in ((9, 9, 9), (7, 30, 21), (25, 12, 40)):
             held.clear()
             volume = Volume(np.ones((1, *shape), np.int16), Geometry.from_spacing(shape, (1.0, 1.0, 1.0)), ("c0",))
