@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset, write_dataset
-from medseg.core.errors import DatasetError, PlanError
+from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, name_time, outcome_of_error, unite_outcomes, write_run
+from medseg.core.manifest import StepResult, name_time, outcome_of_error, unite_outcomes
 from medseg.core.workspace import Workspace, read_plan
 
 logger = logging.getLogger(__name__)
@@ -67,19 +67,14 @@ def fingerprint(
     Raises:
         DatasetError: no case can be used.
     """
-    from medseg.fingerprint import extract_fingerprint, inspect_dataset
+    from medseg.fingerprint import inspect_dataset, write_fingerprint
     from medseg.io import open_dataset
 
     space = Workspace(Path(workspace))
     inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
-    if not inspection.summaries:
-        first = next((outcome.line() for outcome in inspection.outcomes), "there is none")
-        raise DatasetError(f"no case can be used; the first: {first}", code="no_cases", file=inspection.dataset.root)
-    result = extract_fingerprint(inspection.dataset, inspection.summaries)
-    write_dataset(space.cases, inspection.dataset)
-    result.write(space.fingerprint)
-    text = f"{space.fingerprint}: {len(result.cases)} cases, {', '.join(result.channels)}"
-    return StepResult(list(inspection.outcomes), "\n".join([text, *result.notes]), {"cases": len(result.cases)})
+    made = write_fingerprint(space, inspection)
+    text = f"{space.fingerprint}: {len(made.cases)} cases, {', '.join(made.channels)}"
+    return StepResult(list(inspection.outcomes), "\n".join([text, *made.notes]), {"cases": len(made.cases)})
 
 
 def plan(
@@ -149,18 +144,15 @@ def preprocess(
         PlanError: the workspace has no plan.
     """
     from medseg.io import open_dataset
-    from medseg.preprocessing.cases import prepare_cases
+    from medseg.preprocessing.cases import prepare_workspace
 
-    space, started = Workspace(Path(workspace)), name_time()
+    space, moved = Workspace(Path(workspace)), []
     made, cases = read_plan(space), read_dataset(space.cases)
     if dataset is not None:
         cases = open_dataset(dataset, channels=made.channels, labels=made.labels, spacing_mm=cases.spacing_mm)
         write_dataset(space.cases, cases)
-    outcomes = [outcome_of_error(problem) for problem in cases.problems] if dataset is not None else []
-    for name in configurations or [name for name, found in made.configurations.items() if found.previous is None]:
-        configuration = made.configuration(name)
-        outcomes += prepare_cases(cases, made, configuration, space.prepared(name), exact_store=exact_store)
-    write_run(space.root / "prepared", "preprocess", outcomes, started=started)
+        moved = [outcome_of_error(problem) for problem in cases.problems]
+    outcomes = prepare_workspace(space, made, cases, configurations, exact_store=exact_store, known=moved)
     done, skipped = (sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped"))
     text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"
     return StepResult(outcomes, text, {"done": done, "skipped": skipped})
@@ -217,7 +209,7 @@ def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None
     Raises:
         ModelError: nothing is trained yet.
     """
-    from medseg.training.runs import build_model
+    from medseg.training.models import build_model
 
     space = Workspace(Path(workspace))
     choice = build_model(space, read_dataset(space.cases), configurations)
@@ -367,29 +359,22 @@ def run(
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
     from medseg.compute import choose_device
-    from medseg.planning import plan_stands, write_plan
+    from medseg.planning import ensure_plan
     from medseg.reporting import format_score_table, format_volume_table
-    from medseg.training.whole_runs import check_folds, choose_jobs, note_run, predict_own, share_time, tabulate_own
+    from medseg.training.whole_runs import check_folds, choose_jobs, note_run, predict_own, tabulate_own, train_jobs
 
     began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
     check_folds(folds)  # before the scans are read, which may take minutes
     preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
     outcomes = fingerprint(dataset, workspace, **named).outcomes
-    if plan_stands(space, preset):
-        logger.info("%s: kept as it stands; remove it to plan anew", space.plan)
-    else:
-        write_plan(space, preset=preset)
+    target = ensure_plan(space, preset).target
     found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
-    logger.info("planned for %s (preset %s); to train: %s", read_plan(space).target, preset, listed)
-    outcomes += preprocess(workspace, configurations=(names := list(dict.fromkeys(name for name, _ in jobs)))).outcomes
-    for number, (name, fold) in enumerate(jobs):
-        seconds = None
-        if budget_s is not None:
-            seconds = share_time(space, found, jobs[number:], budget_s - (time.monotonic() - began), device)
-            logger.info("%s fold %s: %.0f s of training", name, fold, seconds)
-        trained = train(workspace, configuration=name, fold=fold, budget_s=seconds, epochs=epochs, device=device)
-        outcomes += trained.outcomes
+    logger.info("planned for %s (preset %s); to train: %s", target, preset, listed)
+    names = list(dict.fromkeys(name for name, _ in jobs))
+    outcomes += preprocess(workspace, configurations=names).outcomes
+    left = None if budget_s is None else budget_s - (time.monotonic() - began)
+    outcomes += train_jobs(space, found, jobs, budget_s=left, epochs=epochs, device=device)
     choice = choose(workspace, configurations=names).content
     outcomes += predict_own(space, found, device=device)
     more, scores, rows = tabulate_own(space, found)

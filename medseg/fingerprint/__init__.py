@@ -2,6 +2,7 @@
 
 from medseg.fingerprint.check import check_case, find_values
 from medseg.fingerprint.extract import extract_fingerprint
+from medseg.fingerprint.files import write_fingerprint
 from medseg.fingerprint.inspection import Inspection, describe_inspection, inspect_dataset
 from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import name_channels, name_labels
@@ -20,4 +21,5 @@ __all__ = [
     "name_channels",
     "name_labels",
     "summarise_case",
+    "write_fingerprint",
 ]

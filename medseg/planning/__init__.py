@@ -1,7 +1,7 @@
 """From a fingerprint to a plan: spacing, patch, network, normalisation, folds, each with its reason."""
 
 from medseg.planning.explain import explain_plan
-from medseg.planning.files import plan_stands, write_plan
+from medseg.planning.files import ensure_plan, plan_stands, write_plan
 from medseg.planning.folds import Fold, make_folds
 from medseg.planning.from_nnunet import plan_from_nnunet, write_plan_from_nnunet
 from medseg.planning.plan import check_request, make_plan
@@ -11,6 +11,7 @@ __all__ = [
     "PRESETS",
     "Fold",
     "check_request",
+    "ensure_plan",
     "explain_plan",
     "make_folds",
     "make_plan",

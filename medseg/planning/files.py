@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from medseg.core.fingerprint import Fingerprint
@@ -11,6 +12,8 @@ from medseg.core.workspace import Workspace, read_plan
 from medseg.planning.folds import make_folds
 from medseg.planning.plan import make_plan
 from medseg.planning.spacing import Wanted
+
+logger = logging.getLogger(__name__)
 
 
 def write_plan(
@@ -39,6 +42,23 @@ def write_plan(
     made.write(space.plan)
     write_json(space.folds, make_folds(found.cases) if len({case.patient for case in found.cases}) > 1 else [])
     return made
+
+
+def ensure_plan(space: Workspace, preset: str) -> Plan:
+    """The workspace's plan where it stands for the data set as it was just fingerprinted, else a new one.
+
+    Args:
+        space: with a fresh fingerprint.
+        preset: whose rules to follow.
+    Returns:
+        the plan, which is in ``W/plan.json``, with its folds.
+    Raises:
+        PlanError: the scans cannot be planned for.
+    """
+    if plan_stands(space, preset):
+        logger.info("%s: kept as it stands; remove it to plan anew", space.plan)
+        return read_plan(space)
+    return write_plan(space, preset=preset)
 
 
 def plan_stands(space: Workspace, preset: str) -> bool:

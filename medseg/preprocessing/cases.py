@@ -4,19 +4,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
 from medseg.core.errors import ResourceError
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, name_time, write_run
 from medseg.core.plan import Configuration, Plan
+from medseg.core.workspace import Workspace
 from medseg.io import read_segmentation, read_volume
 from medseg.preprocessing.prepare import prepare_case
 from medseg.preprocessing.store import is_current, write_index, write_prepared
 
 # Written into the key, so that cases that an older version prepared another way are prepared anew.
 VERSION = 2
+
+
+def prepare_workspace(
+    space: Workspace,
+    plan: Plan,
+    dataset: Dataset,
+    configurations: Sequence[str] | None = None,
+    *,
+    exact_store: bool = False,
+    known: Sequence[CaseOutcome] = (),
+) -> list[CaseOutcome]:
+    """Prepare a workspace's cases for its configurations: ``W/prepared/C/`` and ``W/prepared/run.json``.
+
+    Args:
+        space: where the prepared cases go.
+        plan: of the workspace.
+        dataset: its cases, with channels and labels named.
+        configurations: whose cases to prepare; all of the plan's where None.
+        exact_store: keep resampled images in float32, not float16.
+        known: what is already known about some cases, noted with the rest.
+    Returns:
+        the known outcomes, then one per case and configuration.
+    Raises:
+        PlanError: the plan has no such configuration.
+    """
+    started, outcomes = name_time(), list(known)
+    for name in configurations or [name for name, found in plan.configurations.items() if found.previous is None]:
+        configuration = plan.configuration(name)
+        outcomes += prepare_cases(dataset, plan, configuration, space.prepared(name), exact_store=exact_store)
+    write_run(space.root / "prepared", "preprocess", outcomes, started=started)
+    return outcomes
 
 
 def prepare_cases(

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from medseg.compute.devices import choose_device, choose_precision
-from medseg.core.dataset import Case
+from medseg.core.dataset import Case, Dataset
+from medseg.core.errors import MedsegError
 from medseg.core.plan import Configuration, Plan
 from medseg.core.results import Score
 from medseg.core.volume import Segmentation
 from medseg.evaluation import evaluate_case
 from medseg.inference import as_forward, stream_logits
 from medseg.inference.sliding_window import Forward
-from medseg.io import write_segmentation
+from medseg.io import read_segmentation, write_segmentation
+from medseg.io.files import PICTURE_ENDINGS, split_ending
 from medseg.networks import BuildNetwork, build_network
 from medseg.preprocessing import PreparedCase, restore_blocks
 
@@ -108,3 +110,15 @@ def validate_case(
         day=case.day,
         fold=validator.fold,
     )
+
+
+def read_reference(case: Case, plan: Plan, dataset: Dataset) -> Segmentation:
+    """A case's reference on the image's own grid; raises DatasetError where it has none."""
+    if case.mask is None:
+        raise MedsegError("there is no reference", code="missing_mask", case=case.name)
+    return read_segmentation(case.mask, labels=plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
+
+
+def mask_ending(case: Case) -> str:
+    """``.png`` for pictures, ``.nii.gz`` for all else."""
+    return ".png" if split_ending(case.images[0].path)[1] in PICTURE_ENDINGS else ".nii.gz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,9 @@ from medseg.measurement.folders import describe_masks, measure_masks, write_meas
 from medseg.postprocessing import apply_rules
 from medseg.preprocessing import open_prepared, read_index
 from medseg.training.budget import predict_seconds, share_budget, time_window
-from medseg.training.runs import Fold, mask_ending, refuse_second_stage
+from medseg.training.runs import refuse_second_stage, run_fold
+from medseg.training.splits import Fold
+from medseg.training.validation import mask_ending
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +82,39 @@ def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: s
             )
         numbers = [int(part) for part in parts]
     return [(name, number) for name in names for number in numbers]
+
+
+def train_jobs(
+    space: Workspace,
+    dataset: Dataset,
+    jobs: Sequence[Job],
+    *,
+    budget_s: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+) -> list[CaseOutcome]:
+    """Train and validate one network after the other.
+
+    Args:
+        space: with plan, folds and prepared cases.
+        dataset: of the workspace.
+        jobs: configuration and fold of each, in order.
+        budget_s: wall-clock for them and for prediction and report after them; None for ``epochs``.
+        epochs: how many each; the plan's where both are None.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+    Returns:
+        an outcome per network and validation case.
+    Raises:
+        PlanError: the budget is too short, or a run stands that was made with other settings.
+    """
+    began, outcomes = time.monotonic(), []
+    for number, (name, fold) in enumerate(jobs):
+        seconds = None
+        if budget_s is not None:
+            seconds = share_time(space, dataset, jobs[number:], budget_s - (time.monotonic() - began), device)
+            logger.info("%s fold %s: %.0f s of training", name, fold, seconds)
+        outcomes += run_fold(space, dataset, name, fold, seconds=seconds, epochs=epochs, device=device)[0]
+    return outcomes
 
 
 def share_time(space: Workspace, dataset: Dataset, jobs: Sequence[Job], left_s: float, device: str) -> float:

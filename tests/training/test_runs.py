@@ -19,8 +19,10 @@ from medseg.io import read_image, read_segmentation, write_segmentation, write_v
 from medseg.preprocessing.cases import prepare_cases
 from medseg.training import choose_candidate, rate_candidate
 from medseg.training.choosing import Candidate
-from medseg.training.runs import build_model, finished_folds, run_fold, split_cases
+from medseg.training.models import build_model
+from medseg.training.runs import run_fold
 from medseg.training.settings import change_settings
+from medseg.training.splits import finished_folds, split_cases
 from medseg.training.whole_runs import choose_jobs
 from tests.preprocessing.examples import CLASSES, make_scan
 from tests.training.examples import make_configuration, make_plan

@@ -1,0 +1,122 @@
+"""The model of a workspace: chosen among the trained configurations, and put together."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medseg.compute import map_cases
+from medseg.core.dataset import Dataset
+from medseg.core.errors import MedsegError, ModelError
+from medseg.core.fingerprint import Fingerprint
+from medseg.core.model import Familiar, Member, ModelRecord, Rule
+from medseg.core.plan import Configuration, Plan
+from medseg.core.results import Score, read_rows
+from medseg.core.workspace import Workspace, read_plan
+from medseg.inference import finish_model, write_weights
+from medseg.inference.familiarity import describe_familiar
+from medseg.io import read_segmentation
+from medseg.io.files import split_ending
+from medseg.postprocessing import choose_rules, tabulate_case
+from medseg.training.checkpoint import load_checkpoint
+from medseg.training.choosing import Choice, choose_candidate, rate_candidate
+from medseg.training.splits import Fold, finished_folds
+from medseg.training.validation import read_reference
+
+logger = logging.getLogger(__name__)
+
+
+def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str] | None = None) -> Choice:
+    """Choose among the trained configurations and write ``W/choice.json`` and ``W/model/``.
+
+    Args:
+        space: with trained folds.
+        dataset: where the references are.
+        configurations: among which; all that were trained where None.
+    Returns:
+        the choice.
+    Raises:
+        ModelError: nothing is trained yet.
+    """
+    plan = read_plan(space)
+    trained = {
+        name: finished_folds(space, name)
+        for name in configurations or plan.configurations
+        if name in plan.configurations
+    }
+    scores = {
+        name: {fold: _read_scores(space, name, fold) for fold in folds} for name, folds in trained.items() if folds
+    }
+    candidates = [rate_candidate(name, by_fold) for name, by_fold in scores.items()]
+    best, reason = choose_candidate(candidates)
+    rules, words = _choose_postprocessing(space, dataset, plan, best.configuration, best.folds)
+    for fold in best.folds:
+        _copy_weights(space, best.configuration, fold)
+    used = Configuration.read(space.run(best.configuration, best.folds[0]) / "configuration.json")
+    final = plan.model_copy(update={"configurations": {**plan.configurations, used.name: used}})
+    record = ModelRecord(
+        labels=plan.labels,
+        channels=plan.channels,
+        members=(Member(configuration=best.configuration, folds=best.folds),),
+        mirror_axes=used.training.mirror_axes,
+        postprocessing=rules,
+        provenance=_describe_origin(dataset, best.cases),
+        card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
+        familiar=_describe_training(space, plan, used),
+    )
+    finish_model(space.model, final, record)
+    choice = Choice(chosen=best, candidates=tuple(candidates), reason=reason, postprocessing=words)
+    choice.write(space.choice)
+    return choice
+
+
+def _read_scores(space: Workspace, name: str, fold: Fold) -> list[Score]:
+    return read_rows(space.run(name, fold) / "validation" / "scores.csv", Score)
+
+
+def _copy_weights(space: Workspace, name: str, fold: Fold) -> Path:
+    checkpoint = load_checkpoint(space.run(name, fold) / "checkpoints")
+    if checkpoint is None:
+        raise ModelError("its checkpoint is missing or damaged", file=space.run(name, fold), remedy="Train it again")
+    weights = {k.removeprefix("average."): v for k, v in checkpoint.tensors.items() if k.startswith("average.")}
+    return write_weights(space.model, name, fold, weights)
+
+
+def _choose_postprocessing(
+    space: Workspace, dataset: Dataset, plan: Plan, name: str, folds: Sequence[Fold]
+) -> tuple[tuple[Rule, ...], dict[str, str]]:
+    by_name = {case.name: case for case in dataset.cases}
+    files = [path for fold in folds for path in sorted((space.run(name, fold) / "validation").iterdir())]
+    files = [path for path in files if split_ending(path)[1]]
+
+    def tabulate(path: Path) -> Any:
+        case = by_name[split_ending(path)[0]]
+        prediction = read_segmentation(path, labels=plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
+        return tabulate_case(prediction, read_reference(case, plan, dataset), plan.labels)
+
+    tables, _ = map_cases(tabulate, files, lambda path: path.name)
+    rules, evidence = choose_rules(tables)
+    return rules, {entry.label: f"{entry.label}: {entry.reason}" for entry in evidence}
+
+
+def _describe_training(space: Workspace, plan: Plan, configuration: Configuration) -> Familiar | None:
+    """What the training scans looked like; None where the workspace has no fingerprint of these channels."""
+    try:
+        fingerprint = Fingerprint.read(space.fingerprint)
+    except MedsegError as error:
+        logger.warning("%s: scans unlike those of the training cannot be told: %s", space.fingerprint, error.reason)
+        return None
+    if fingerprint.channels != plan.channels:
+        return None
+    patch, flipped = configuration.patch_size, configuration.training.mirror_axes
+    mirrored = [plan.axis_order[axis] for axis in flipped if patch[axis] > 1]
+    return describe_familiar(fingerprint, orientation=plan.orientation, mirrored_axes=mirrored)
+
+
+def _describe_origin(dataset: Dataset, validated: int) -> dict[str, str]:
+    from medseg import __version__
+
+    cases = f"{len(dataset.cases)} cases, {validated} of them validated"
+    return {"medseg": __version__, "dataset": dataset.name, "cases": cases}

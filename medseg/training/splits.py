@@ -1,0 +1,47 @@
+"""The folds of a workspace: which cases each trains and validates on, and which are finished."""
+
+from __future__ import annotations
+
+from medseg.core.errors import PlanError
+from medseg.core.records import read_json
+from medseg.core.workspace import Workspace
+from medseg.preprocessing import PreparedCase, open_prepared, read_index
+
+Fold = int | str
+
+
+def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedCase], list[PreparedCase]]:
+    """The prepared training and validation cases of a fold.
+
+    Args:
+        space: with ``folds.json`` and prepared cases.
+        name: the configuration.
+        fold: its number, or ``all`` for every case and no validation.
+    Returns:
+        training and validation; cases that were refused while preparing are in neither.
+    Raises:
+        PlanError: nothing is prepared yet, or there is no such fold.
+    """
+    folder = space.prepared(name)
+    if not (folder / "index.json").is_file():
+        remedy = f"Run medseg preprocess --workspace {space.root} first"
+        raise PlanError(f"no case is prepared for {name} yet", code="not_prepared", file=folder, remedy=remedy)
+    known = set(read_index(folder))
+    if fold == "all":
+        return [open_prepared(folder, case) for case in sorted(known)], []
+    folds = read_json(space.folds)
+    if not isinstance(fold, int) or not 0 <= fold < len(folds):
+        listed = ", ".join(map(str, range(len(folds)))) or "none"
+        raise PlanError(f"there is no fold {fold!r}", code="unknown_fold", remedy=f"There are: {listed}, all")
+    split = folds[fold]
+    val = split.get("validation", split.get("val", []))  # nnU-Net's splits_final.json says val
+    training = [open_prepared(folder, case) for case in split["train"] if case in known]
+    return training, [open_prepared(folder, case) for case in val if case in known]
+
+
+def finished_folds(space: Workspace, name: str) -> list[Fold]:
+    """The folds of a configuration whose training and validation are complete."""
+    folders = sorted((space.root / "runs" / name).glob("fold_*"))
+    done = [folder for folder in folders if (folder / "validation" / "scores.csv").is_file()]
+    numbers = [folder.name.removeprefix("fold_") for folder in done]
+    return [int(number) if number.isdigit() else number for number in numbers]
