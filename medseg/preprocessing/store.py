@@ -91,13 +91,28 @@ class PreparedCase:
         if not all(0 <= a < b <= n for a, b, n in zip(start, stop, self.shape, strict=True)):
             raise FormatError(f"patch {tuple(start)} to {tuple(stop)} of an array of {self.shape}", case=self.name)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-        stored = _read(_image_path(self.folder, self.name), (slice(None), *box))
-        reference = _read(_reference_path(self.folder, self.name), box) if self.has_reference else None
+        stored, reference = self._read_box(box)
         return apply_scalings(stored, self.scalings), reference
 
     def read_all(self) -> tuple[NDArray[np.float32], NDArray[Any] | None]:
         """The whole image and reference, as ``read_patch`` gives them."""
         return self.read_patch((0, 0, 0), self.shape)
+
+    def read_stored(self) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """The whole image as it is stored, which ``scalings`` make the network's input, and the reference."""
+        return self._read_box((slice(None),) * 3)
+
+    def count_bytes(self) -> int:
+        """How much memory ``read_stored`` takes; raises FormatError where a file is damaged."""
+        paths = [_image_path(self.folder, self.name)]
+        paths += [_reference_path(self.folder, self.name)] if self.has_reference else []
+        return sum(int(_open(path, self.shape).nbytes) for path in paths)
+
+    def _read_box(self, box: tuple[slice, ...]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        stored = _read(_image_path(self.folder, self.name), (slice(None), *box), self.shape)
+        if not self.has_reference:
+            return stored, None
+        return stored, _read(_reference_path(self.folder, self.name), box, self.shape)
 
 
 def write_prepared(
@@ -267,7 +282,7 @@ def _even_edge(length: int, edge: int) -> int:
     return math.ceil(length / max(1, round(length / edge)))
 
 
-def _read(path: Path, key: tuple[slice, ...]) -> NDArray[Any]:
+def _open(path: Path, shape: tuple[int, ...] | None = None) -> Any:
     import blosc2
 
     # Opening takes 0.1 ms and an open array must not be shared by threads. ``safe`` refuses anything but plain arrays.
@@ -275,11 +290,27 @@ def _read(path: Path, key: tuple[slice, ...]) -> NDArray[Any]:
         array = blosc2.open(str(path), mode="r", dparams={"nthreads": 1}, deserialize="safe")
         if not isinstance(array, blosc2.NDArray):
             raise ValueError("not an array")
-        return np.asarray(array[key])
+        if shape is not None and array.shape[-3:] != shape:
+            raise ValueError(f"its shape is {array.shape}, expected {shape}")
+        return array
     except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise FormatError(
-            f"cannot be read: {error}", code="damaged", file=path, remedy="Run medseg preprocess again"
-        ) from None
+        raise _describe_damage(path, error) from None
+
+
+def _read(path: Path, key: tuple[slice, ...], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
+    array = _open(path, shape)
+    try:
+        return np.asarray(array[key])
+    # A damaged chunk may ask for any amount of memory.
+    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+        raise _describe_damage(path, error) from None
+
+
+def _describe_damage(path: Path, error: Exception) -> FormatError:
+    # A damaged file that is there passes for prepared, so it has to go first.
+    remedy = "Delete it and run medseg preprocess again"
+    reason = f"cannot be read: {error or type(error).__name__}"
+    return FormatError(reason, code="damaged", file=path, remedy=remedy)
 
 
 def _image_path(folder: Path, case: str) -> Path:
