@@ -22,18 +22,19 @@ from medseg.options import (
     Labels,
     Output,
     Precision,
+    SampleBy,
     Space,
     SpacingMm,
     catch_errors,
     finish,
     gather_names,
+    gather_settings,
     join_files,
     parse_folds,
     parse_numbers,
     parse_part,
     parse_scheme,
     parse_seconds,
-    split_setting,
 )
 from medseg.tool_commands import add_tools
 
@@ -160,6 +161,7 @@ def train(
     epochs: Epochs = None,
     device: Device = "auto",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew; otherwise a run goes on.")] = False,
+    sampling: SampleBy = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the plan; may be repeated.")] = None,
     json: Json = False,
 ) -> None:
@@ -175,7 +177,7 @@ def train(
             epochs=epochs,
             device=device,
             restart=restart,
-            settings=dict(map(split_setting, set_ or [])),
+            settings=gather_settings(set_, sampling),
         )
     finish(result, json)
 
@@ -298,6 +300,7 @@ def run(
     ] = None,
     configurations: Annotated[str | None, typer.Option(help="Of the plan, separated by commas.")] = None,
     device: Device = "auto",
+    sampling: SampleBy = None,
     channels: Channels = None,
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
@@ -315,6 +318,7 @@ def run(
             folds=folds,
             configurations=configurations.split(",") if configurations else None,
             device=device,
+            settings=gather_settings(None, sampling),
             **gather_names(channels, labels, spacing_mm),
         )
     finish(result, json)

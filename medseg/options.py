@@ -31,6 +31,13 @@ class Target(StrEnum):
     openvino = "openvino"
 
 
+class Sampling(StrEnum):
+    """Where training patches are put."""
+
+    foreground = "foreground"
+    lesion = "lesion"
+
+
 class Precision(StrEnum):
     """How a network computes."""
 
@@ -48,6 +55,10 @@ SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of a budget.")]
+SampleBy = Annotated[
+    Sampling | None,
+    typer.Option("--sampling", help="lesion: small lesions are seen as often as large ones; the plan's if not given."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
 
@@ -116,6 +127,11 @@ def split_setting(text: str) -> tuple[str, str]:
     if not sign:
         raise typer.BadParameter(f"--set {text!r} is not key=value")
     return key.strip(), value.strip()
+
+
+def gather_settings(pairs: list[str] | None, sampling: Sampling | None) -> dict[str, str]:
+    """Other values for keys of the plan: those of ``--set``, and those with an option of their own."""
+    return dict(map(split_setting, pairs or [])) | ({"sampling": sampling.value} if sampling else {})
 
 
 @contextlib.contextmanager

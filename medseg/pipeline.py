@@ -339,6 +339,7 @@ def run(
     folds: str | None = None,
     configurations: Sequence[str] | None = None,
     device: str = "auto",
+    settings: Mapping[str, str] | None = None,
     **named: Any,
 ) -> StepResult:
     """Everything: from a folder of scans with masks to a model, scores, volumes and a report.
@@ -351,6 +352,7 @@ def run(
         folds: ``0``, ``0,1``, ``each`` or ``all``; ``0`` with a budget, ``each`` without, where None.
         configurations: of the plan; with a budget the 3D one where there is one, else all, where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        settings: other values for keys of the plan's configurations: ``{"sampling": "lesion"}``.
         named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
     Returns:
         the outcomes of all steps; the table of scores and volumes, and the report's path.
@@ -374,7 +376,7 @@ def run(
     names = list(dict.fromkeys(name for name, _ in jobs))
     outcomes += preprocess(workspace, configurations=names).outcomes
     left = None if budget_s is None else budget_s - (time.monotonic() - began)
-    outcomes += train_jobs(space, found, jobs, budget_s=left, epochs=epochs, device=device)
+    outcomes += train_jobs(space, found, jobs, budget_s=left, epochs=epochs, device=device, settings=settings)
     choice = choose(workspace, configurations=names).content
     outcomes += predict_own(space, found, device=device)
     more, scores, rows = tabulate_own(space, found)

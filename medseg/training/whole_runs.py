@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -92,6 +92,7 @@ def train_jobs(
     budget_s: float | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    settings: Mapping[str, str] | None = None,
 ) -> list[CaseOutcome]:
     """Train and validate one network after the other.
 
@@ -102,6 +103,7 @@ def train_jobs(
         budget_s: wall-clock for them and for prediction and report after them; None for ``epochs``.
         epochs: how many each; the plan's where both are None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        settings: other values for keys of the configurations.
     Returns:
         an outcome per network and validation case.
     Raises:
@@ -113,7 +115,9 @@ def train_jobs(
         if budget_s is not None:
             seconds = share_time(space, dataset, jobs[number:], budget_s - (time.monotonic() - began), device)
             logger.info("%s fold %s: %.0f s of training", name, fold, seconds)
-        outcomes += run_fold(space, dataset, name, fold, seconds=seconds, epochs=epochs, device=device)[0]
+        outcomes += run_fold(
+            space, dataset, name, fold, seconds=seconds, epochs=epochs, device=device, settings=settings
+        )[0]
     return outcomes
 
 
