@@ -113,6 +113,11 @@ class TrainingPlan(Record):
     side_pairs: tuple[tuple[int, int], ...] = ()
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def prediction_axes(self) -> tuple[int, ...]:
+        """The axes that prediction may flip: not the side axis, whose flip would swap the channels of sided labels."""
+        return tuple(axis for axis in self.mirror_axes if axis != self.side_axis)
+
 
 class Configuration(Record):
     """One way to look at the data: a spacing, a patch, a network. Axes are in the plan's order.

@@ -82,6 +82,6 @@ def load_member(
     ]
     # A first stage may have been trained with other flips than the model's.
     first = all(member.configuration != known.configuration for known in model.record.members)
-    axes = configuration.training.mirror_axes if first else model.record.mirror_axes
+    axes = configuration.training.prediction_axes if first else model.record.mirror_axes
     axes = axes if mirroring else ()
     return LoadedMember(model.plan, configuration, wanted, axes, tuple(forwards), previous)

@@ -11,7 +11,7 @@ from medseg.core.fingerprint import Fingerprint
 from medseg.core.plan import Configuration, NormalisationPlan, Plan
 from medseg.planning.configuration import Draft, choose_dimensions, finish_configuration
 from medseg.planning.normalisation import choose_normalisation, read_window
-from medseg.planning.orientation import choose_mirror_axes
+from medseg.planning.orientation import choose_mirroring
 from medseg.planning.presets import PRESETS, Preset
 from medseg.planning.spacing import Wanted, read_wanted
 from medseg.planning.survey import Survey, survey_cases
@@ -118,11 +118,12 @@ def assemble_plan(
 
 def _choose_mirroring(rules: Preset, draft: Draft, survey: Survey, fingerprint: Fingerprint) -> tuple[Draft, str]:
     dimensions = len(draft.topology.patch)
-    axes, reason = choose_mirror_axes(
+    found = choose_mirroring(
         survey.orientation,
         fingerprint.labels,
+        dimensions=dimensions,
         flat=dimensions == 2 and survey.is_flat,
         sides_only=rules.mirrors_sides_only,
     )
-    axes = tuple(axis for axis in axes if dimensions == 3 or axis > 0)
-    return replace(draft, training=draft.training.model_copy(update={"mirror_axes": axes})), reason
+    chosen = {"mirror_axes": found.axes, "side_axis": found.side_axis, "side_pairs": found.side_pairs}
+    return replace(draft, training=draft.training.model_copy(update=chosen)), found.reason

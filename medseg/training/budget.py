@@ -53,7 +53,7 @@ def predict_seconds(
     for shape in shapes:
         padded = [max(length, size) for length, size in zip(shape, configuration.patch_size, strict=True)]
         windows = len(place_windows(padded, configuration.patch_size))
-        flipped = [axis for axis in configuration.training.mirror_axes if configuration.patch_size[axis] > 1]
+        flipped = [axis for axis in configuration.training.prediction_axes if configuration.patch_size[axis] > 1]
         copies = 2 ** len(flipped) * networks
         voxels = 1
         for length in shape:

@@ -60,7 +60,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         labels=plan.labels,
         channels=plan.channels,
         members=(Member(configuration=best.configuration, folds=best.folds),),
-        mirror_axes=used.training.mirror_axes,
+        mirror_axes=used.training.prediction_axes,
         postprocessing=rules,
         provenance=_describe_origin(dataset, best.cases),
         card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},

@@ -96,7 +96,7 @@ def validate_case(
         torch.from_numpy(image),
         configuration.patch_size,
         labels.channel_count,
-        mirror_axes=configuration.training.mirror_axes,
+        mirror_axes=configuration.training.prediction_axes,
         device=validator.device,
     )
     prediction = restore_blocks(blocks, prepared.grid, labels, floor=configuration.logit_floor)

@@ -157,7 +157,7 @@ def explain_use(model: Model, output: Path) -> list[str]:
 def _list_flips(model: Model, stage: Member) -> tuple[int, ...]:
     """The axes that prediction flips: the model's, and for the first stage of a cascade those of its own training."""
     own = stage not in model.record.members
-    return model.plan.configuration(stage.configuration).training.mirror_axes if own else model.record.mirror_axes
+    return model.plan.configuration(stage.configuration).training.prediction_axes if own else model.record.mirror_axes
 
 
 def _check_stages(model: Model) -> list[Member]:
