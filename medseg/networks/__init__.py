@@ -1,5 +1,7 @@
 """Networks: ``build_network(configuration, ...)`` and the table of architectures."""
 
-from medseg.networks.table import NETWORKS, BuildNetwork, build_network
+from medseg.networks.adapter import Adapter
+from medseg.networks.checkpointing import checkpoint_gradients
+from medseg.networks.table import NETWORKS, UNETS, BuildNetwork, build_network
 
-__all__ = ["NETWORKS", "BuildNetwork", "build_network"]
+__all__ = ["NETWORKS", "UNETS", "Adapter", "BuildNetwork", "build_network", "checkpoint_gradients"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from medseg.core.plan import NetworkPlan
 from medseg.networks.blocks import (
@@ -62,6 +64,8 @@ class UNet(nn.Module):
             self.heads.append(CONVOLUTIONS[dimensions](fine, outputs, ones))
         self.apply(initialise)
         self.apply(last_residual_to_zero)
+        # Set by checkpoint_gradients: while training, a stage keeps its result alone and is computed again going back.
+        self.use_checkpoint = False
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Logits of every decoder stage.
@@ -73,17 +77,32 @@ class UNet(nn.Module):
         """
         skips = []
         x = self.stem(x)
+        twice = self.use_checkpoint and self.training and torch.is_grad_enabled()
         for stage in self.encoder:
-            x = stage(x)
+            x = _run_again(stage, x) if twice else stage(x)
             skips.append(x)
         skips.pop()
         logits = []
         last = len(self.heads) - 1
         for index, (up, convs, head) in enumerate(zip(self.up, self.decoder, self.heads, strict=True)):
-            x = convs(torch.cat([up(x), skips.pop()], dim=1))
+            if twice:
+                x = _run_again(partial(_join, up, convs), x, skips.pop())
+            else:  # written out, so that nothing holds the skip once it is joined
+                x = convs(torch.cat([up(x), skips.pop()], dim=1))
             if self.training or index == last:
                 logits.append(head(x))
         return logits[::-1]
+
+
+def _run_again(stage: Callable[..., Tensor], *features: Tensor) -> Tensor:
+    """A stage's result; on the way back the stage is run again. Nothing in it is drawn at random."""
+    result: Tensor = checkpoint(stage, *features, use_reentrant=False, preserve_rng_state=False)
+    return result
+
+
+def _join(up: nn.Module, convs: nn.Module, coarse: Tensor, skip: Tensor) -> Tensor:
+    features: Tensor = convs(torch.cat([up(coarse), skip], dim=1))
+    return features
 
 
 def build_plain_unet(plan: NetworkPlan, inputs: int, outputs: int) -> nn.Module:

@@ -16,11 +16,11 @@ SHAPES: dict[str, tuple[NetworkPlan, tuple[int, ...]]] = {
     ),
     "2d": (
         NetworkPlan(
-            features=(4, 8),
-            strides=((1, 1), (2, 2)),
-            kernels=((3, 3), (3, 3)),
-            convolutions=(2, 2),
-            decoder_convolutions=(2,),
+            features=(4, 8, 12),
+            strides=((1, 1), (2, 2), (2, 2)),
+            kernels=((3, 3), (3, 3), (3, 3)),
+            convolutions=(2, 2, 1),
+            decoder_convolutions=(2, 1),
         ),
         (8, 12),
     ),
