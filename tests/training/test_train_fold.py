@@ -14,8 +14,8 @@ from medseg.core.plan import NetworkPlan
 from medseg.networks.unet import build_plain_unet
 from medseg.training import EpochRecord, load_checkpoint, trainer
 from medseg.training.job import TrainedFold
-from medseg.training.losses import dice_ce
-from tests.preprocessing.examples import REGIONS
+from medseg.training.losses import build_loss
+from tests.preprocessing.examples import CLASSES, REGIONS
 from tests.training.examples import Setting, make_setting
 
 
@@ -155,7 +155,7 @@ def test_objects_stand_in_for_names(setting: Setting, tmp_path: Path) -> None:
 
     def own_loss(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         called.add("loss")
-        return dice_ce(False)(logits, targets, mask)
+        return build_loss("dice_ce", CLASSES, batch_dice=False)(logits, targets, mask)
 
     def apply(images: torch.Tensor, labels: torch.Tensor, parameters: object) -> tuple[torch.Tensor, torch.Tensor]:
         called.add("augmentation")
@@ -203,7 +203,7 @@ class Failing:
         self.bad, self.calls = bad, 0
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        value = dice_ce(False)(logits, targets, mask)
+        value = build_loss("dice_ce", CLASSES, batch_dice=False)(logits, targets, mask)
         if not logits.requires_grad:
             return value
         self.calls += 1
