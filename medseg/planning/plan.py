@@ -16,21 +16,32 @@ from medseg.planning.presets import PRESETS, Preset
 from medseg.planning.spacing import Wanted, read_wanted
 from medseg.planning.survey import Survey, survey_cases
 
+USUAL_PRESET = "nnunet"
+
 
 def check_request(
     preset: str,
     gpu_memory_gb: float | None,
     spacing_mm: Wanted | None,
     window_hu: Sequence[float] | None = None,
+    *,
+    followed: bool = False,
 ) -> None:
     """Refuse what ``make_plan`` can make no plan for, whatever the scans are.
 
     Args:
         preset, gpu_memory_gb, spacing_mm, window_hu: as for ``make_plan``.
+        followed: whether a model is followed, which leaves none of them open.
     Raises:
-        PlanError: an unknown preset, a spacing, window or memory that cannot work.
+        PlanError: an unknown preset, a spacing, window or memory that cannot work, or any beside a model.
     """
     PRESETS.get(preset)
+    if followed and (preset != USUAL_PRESET or any(x is not None for x in (gpu_memory_gb, spacing_mm, window_hu))):
+        raise PlanError(
+            "a plan like a model's takes preset, memory, spacing and window from the model",
+            code="like_a_model",
+            remedy="Leave --preset, --gpu-memory-gb, --target-spacing-mm and --window-hu out, or --like",
+        )
     if gpu_memory_gb is not None and not (math.isfinite(gpu_memory_gb) and gpu_memory_gb > 0):
         raise PlanError(f"{gpu_memory_gb:g} GB of memory", code="bad_memory", remedy="Give --gpu-memory-gb above 0")
     if spacing_mm is not None:
