@@ -1,19 +1,12 @@
-"""Losses against plain numpy, and their weights over the decoder's stages."""
+"""Dice plus cross-entropy against plain numpy and PyTorch."""
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from medseg.core.errors import PlanError
-from medseg.training.losses import (
-    SMOOTH,
-    build_loss,
-    encode_targets,
-    soft_dice_loss,
-    supervise_depths,
-    weigh_depths,
-)
+from medseg.core.labels import LabelScheme
+from medseg.training.losses import SMOOTH, build_loss, soft_dice_loss
 from tests.preprocessing.examples import CLASSES, REGIONS
 
 
@@ -72,55 +65,30 @@ def test_a_class_that_is_rightly_absent_counts_as_perfect() -> None:
     assert float(value) == pytest.approx(-1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize(("labels", "name"), [(CLASSES, "dice_ce"), (REGIONS, "dice_bce")])
-def test_auto_goes_by_the_labels(labels: object, name: str) -> None:
-    logits, targets, _ = (torch.tensor(array) for array in draw(3))
-    chosen = build_loss("auto", labels, batch_dice=False)  # type: ignore[arg-type]
-    named = build_loss(name, labels, batch_dice=False)  # type: ignore[arg-type]
-    assert torch.equal(chosen(logits, targets, None), named(logits, targets, None))
+def test_dice_ce_with_class_weights_equals_pytorchs_entropy_and_the_weighted_mean() -> None:
+    arrays = draw(3)
+    logits, targets = torch.tensor(arrays[0]), torch.tensor(arrays[1])
+    weights = (5.0, 0.25)
+    entropy = torch.nn.functional.cross_entropy(
+        logits, targets.argmax(1), weight=torch.tensor([1.0, *weights]).double()
+    )
+    probabilities = logits.softmax(1).numpy()
+    dice = [expect_dice(probabilities[:, c : c + 1], arrays[1][:, c : c + 1], batch_dice=True) for c in (1, 2)]
+    value = build_loss("dice_ce", CLASSES, batch_dice=True, class_weights=weights)(logits, targets, None)
+    assert float(value) == pytest.approx(float(entropy) + np.average(dice, weights=weights), rel=1e-6)
 
 
-def test_an_object_stands_in_for_a_name_and_unknown_names_are_refused() -> None:
-    own = torch.nn.Module()
-    assert build_loss(own, CLASSES, batch_dice=False) is own
-    with pytest.raises(PlanError, match=r"unknown loss 'own'.*dice_ce"):
-        build_loss("own", CLASSES, batch_dice=False)
+@pytest.mark.parametrize("masked", [False, True])
+def test_dice_bce_with_class_weights_is_the_weighted_mean_of_the_channels(masked: bool) -> None:
+    logits, targets, mask = (torch.tensor(array) for array in draw(2))
+    given = mask if masked else None
+    loss = build_loss("dice_bce", REGIONS, batch_dice=True, class_weights=(3.0, 1.0))
+    single = build_loss("dice_bce", LabelScheme.make({"one": 1}), batch_dice=True)
+    channels = [float(single(logits[:, c : c + 1], targets[:, c : c + 1], given)) for c in (0, 1)]
+    assert float(loss(logits, targets, given)) == pytest.approx(np.average(channels, weights=(3, 1)), rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("count", "expected"), [(1, [1.0]), (2, [1.0, 0.0]), (3, [2 / 3, 1 / 3, 0]), (4, [4 / 7, 2 / 7, 1 / 7, 0])]
-)
-def test_stages_count_half_as_much_from_fine_to_coarse(count: int, expected: list[float]) -> None:
-    assert weigh_depths(count) == pytest.approx(expected)
-
-
-def test_supervision_is_the_weighted_sum_on_thinned_targets() -> None:
-    seen: list[torch.Tensor] = []
-
-    def loss(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        seen.append(targets)
-        assert mask is not None
-        assert mask.shape[2:] == targets.shape[2:] == logits.shape[2:]
-        return logits.mean()
-
-    targets = torch.arange(4 * 8 * 8).reshape(1, 1, 4, 8, 8).float()
-    stages = [torch.full((1, 1, 4, 8, 8), 3.0), torch.full((1, 1, 4, 4, 4), 6.0), torch.full((1, 1, 2, 2, 2), 99.0)]
-    total = supervise_depths(loss, stages, targets, torch.ones_like(targets))
-    assert float(total) == pytest.approx(2 / 3 * 3 + 1 / 3 * 6)
-    assert len(seen) == 2  # the coarsest does not count
-    assert torch.equal(seen[0], targets)
-    assert torch.equal(seen[1], targets[..., 1::2, 1::2])
-
-
-def test_targets_follow_the_label_scheme() -> None:
-    values = np.array([[0, 1, 3, 255], [3, 0, 255, 1]], np.uint8)
-    table = torch.from_numpy(CLASSES.channel_table()).float()
-    targets, mask = encode_targets(torch.from_numpy(values), table, CLASSES.ignore)
-    assert mask is not None
-    assert torch.equal(mask[:, 0], torch.from_numpy((values != 255).astype(np.float32)))
-    assert torch.equal(targets[:, 1], torch.from_numpy((values == 1).astype(np.float32)))
-    assert torch.equal(targets[:, 2], torch.from_numpy((values == 3).astype(np.float32)))
-    assert torch.equal(targets.sum(1), mask[:, 0])
-    regions, none = encode_targets(torch.tensor([[0, 1, 2]]), torch.from_numpy(REGIONS.channel_table()).float(), None)
-    assert none is None
-    assert regions[0].tolist() == [[0, 1, 1], [0, 0, 1]]
+def test_weighted_entropy_without_any_known_voxel_is_zero() -> None:
+    logits, targets, mask = (torch.tensor(array) for array in draw(3))
+    value = build_loss("dice_ce", CLASSES, batch_dice=False, class_weights=(1.0, 2.0))(logits, targets, 0 * mask)
+    assert float(value) == pytest.approx(-1.0)  # what an empty class gives
