@@ -104,6 +104,12 @@ def plan(
         str | None, typer.Option(help="To resample to, in place of the planner's: 1.5 or 0.8,0.8,3 or isotropic.")
     ] = None,
     window_hu: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest HU of CT.")] = None,
+    folds_file: Annotated[
+        Path | None, typer.Option(help="Folds in place of the planner's, such as nnU-Net's splits_final.json.")
+    ] = None,
+    divide_patients: Annotated[
+        bool, typer.Option("--divide-patients", help="Let those folds train and validate on one patient's scans.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Give the reason of each choice.")] = False,
     fingerprint: Annotated[Path | None, typer.Option(help="nnU-Net's, in place of DATASET.")] = None,
     dataset_json: Annotated[Path | None, typer.Option(help="nnU-Net's, with --fingerprint.")] = None,
@@ -125,6 +131,8 @@ def plan(
             gpu_memory_gb=gpu_memory_gb,
             target_spacing_mm="isotropic" if target_spacing_mm == "isotropic" else parse_numbers(target_spacing_mm),
             window_hu=window_hu,
+            folds_file=folds_file,
+            divide_patients=divide_patients,
             explain=explain,
             nnunet_files=join_files(fingerprint, dataset_json, output),
             as_nnunet=as_nnunet,

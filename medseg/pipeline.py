@@ -85,6 +85,8 @@ def plan(
     gpu_memory_gb: float | None = None,
     target_spacing_mm: Sequence[float] | Literal["isotropic"] | None = None,
     window_hu: Sequence[float] | None = None,
+    folds_file: str | Path | None = None,
+    divide_patients: bool = False,
     explain: bool = False,
     nnunet_files: tuple[Path, Path, Path] | None = None,
     as_nnunet: bool = False,
@@ -99,6 +101,9 @@ def plan(
         gpu_memory_gb: what training may use on a GPU; the preset's own where None.
         target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice.
         window_hu: lowest and highest HU of CT, in place of the planner's choice.
+        folds_file: given folds, such as nnU-Net's ``splits_final.json``; ``W/folds.json`` that somebody put there
+            stays where None.
+        divide_patients: let given folds put scans of one patient into training and validation.
         explain: give the reason of each choice.
         nnunet_files: in place of a data set: nnU-Net's fingerprint and dataset.json, and the file to write.
         as_nnunet: write that file in nnU-Net's own layout.
@@ -108,7 +113,7 @@ def plan(
     Raises:
         PlanError: a preset or number that cannot work, or neither a data set with a workspace nor nnU-Net's files.
     """
-    from medseg.planning import check_request, explain_plan, write_plan, write_plan_from_nnunet
+    from medseg.planning import check_request, explain_plan, take_folds, write_plan, write_plan_from_nnunet
 
     check_request(preset, gpu_memory_gb, target_spacing_mm, window_hu)  # before the scans are read: minutes
     request: Any = {"preset": preset, "gpu_memory_gb": gpu_memory_gb, "window_hu": window_hu}
@@ -118,8 +123,10 @@ def plan(
         return StepResult([], f"{nnunet_files[2]}: {', '.join(content['configurations'])}", content)
     if dataset is None or workspace is None:
         raise PlanError("nothing to plan for", remedy="Give DATASET and --workspace, or nnU-Net's files")
-    outcomes = fingerprint(dataset, workspace, **named).outcomes
-    made = write_plan(Workspace(Path(workspace)), spacing_mm=target_spacing_mm, **request)
+    outcomes, space = fingerprint(dataset, workspace, **named).outcomes, Workspace(Path(workspace))
+    if folds_file is not None:
+        request["folds"] = take_folds(space, folds_file, outcomes, divide_patients=divide_patients)
+    made = write_plan(space, spacing_mm=target_spacing_mm, **request)
     text = explain_plan(made)
     return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medseg.core.fingerprint import Fingerprint
 from medseg.core.plan import Plan
 from medseg.core.records import read_json, write_json
 from medseg.core.workspace import Workspace, read_plan
-from medseg.planning.folds import make_folds
-from medseg.planning.plan import make_plan
+from medseg.planning.fold_files import parse_folds, were_given
+from medseg.planning.folds import Fold, make_folds
+from medseg.planning.like import Template, plan_like
+from medseg.planning.plan import USUAL_PRESET, check_request, make_plan
 from medseg.planning.spacing import Wanted
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ def write_plan(
     gpu_memory_gb: float | None = None,
     spacing_mm: Wanted | None = None,
     window_hu: Sequence[float] | None = None,
+    folds: Sequence[Fold] | None = None,
+    template: Template | None = None,
 ) -> Plan:
     """Plan for a workspace's fingerprint: ``W/plan.json``, ``W/folds.json``.
 
@@ -32,33 +36,55 @@ def write_plan(
         gpu_memory_gb: what training may use on a GPU; the preset's own target where None.
         spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice.
         window_hu: what CT is clipped to, in place of the planner's choice.
+        folds: given ones; where None, those that somebody put into the workspace stay, else they are made.
+        template: a model whose plan is followed in place of a preset's rules.
     Returns:
         the plan; a data set of one patient has no folds.
     Raises:
-        PlanError: a preset or number that cannot work.
+        PlanError: a preset or number that cannot work, or folds in the workspace that do not fit the data set.
     """
     found = Fingerprint.read(space.fingerprint)
-    made = make_plan(found, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=spacing_mm, window_hu=window_hu)
+    check_request(preset, gpu_memory_gb, spacing_mm, window_hu, followed=template is not None)
+    if template is not None:
+        made = plan_like(found, template)
+    else:
+        made = make_plan(found, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=spacing_mm, window_hu=window_hu)
+    if folds is None:
+        patients = {case.case: case.patient for case in found.cases}
+        standing = _find_given(space, patients)
+        folds = standing or (make_folds(found.cases) if len(set(patients.values())) > 1 else [])
     made.write(space.plan)
-    write_json(space.folds, make_folds(found.cases) if len({case.patient for case in found.cases}) > 1 else [])
+    write_json(space.folds, list(folds))
     return made
 
 
-def ensure_plan(space: Workspace, preset: str) -> Plan:
+def _find_given(space: Workspace, patients: Mapping[str, str]) -> list[Fold] | None:
+    """The folds that somebody put into the workspace; None where they are the planner's own or there are none."""
+    if not space.folds.is_file():
+        return None
+    content = read_json(space.folds)
+    if not were_given(parse_folds(content, {}, file=space.folds), patients):
+        return None
+    logger.info("%s: kept, as given; remove it to have folds made", space.folds)
+    return parse_folds(content, patients, file=space.folds)
+
+
+def ensure_plan(space: Workspace, preset: str, template: Template | None = None) -> Plan:
     """The workspace's plan where it stands for the data set as it was just fingerprinted, else a new one.
 
     Args:
         space: with a fresh fingerprint.
         preset: whose rules to follow.
+        template: a model whose plan is followed in their place.
     Returns:
         the plan, which is in ``W/plan.json``, with its folds.
     Raises:
         PlanError: the scans cannot be planned for.
     """
-    if plan_stands(space, preset):
+    if plan_stands(space, template.preset if template else preset):
         logger.info("%s: kept as it stands; remove it to plan anew", space.plan)
         return read_plan(space)
-    return write_plan(space, preset=preset)
+    return write_plan(space, preset=preset if template is None else USUAL_PRESET, template=template)
 
 
 def plan_stands(space: Workspace, preset: str) -> bool:
@@ -69,11 +95,18 @@ def plan_stands(space: Workspace, preset: str) -> bool:
         preset: that a new plan would follow.
     Returns:
         True where plan and folds are there and name the same preset, channels, labels and cases; such a plan, which
-        somebody may have edited, need not be made again.
+        somebody may have edited, need not be made again. Folds that somebody gave may name some of the cases.
+    Raises:
+        PlanError: such folds do not fit the data set.
     """
     if not (space.plan.is_file() and space.folds.is_file()):
         return False
-    plan, found, folds = read_plan(space), Fingerprint.read(space.fingerprint), read_json(space.folds)
-    same = (plan.preset, plan.channels, plan.labels) == (preset, found.channels, found.labels)
-    named = {case for fold in folds for part in ("train", "validation") for case in fold[part]}
-    return same and named == ({case.case for case in found.cases} if folds else set())
+    plan, found = read_plan(space), Fingerprint.read(space.fingerprint)
+    patients = {case.case: case.patient for case in found.cases}
+    if (plan.preset, plan.channels, plan.labels) != (preset, found.channels, found.labels):
+        return False
+    folds = parse_folds(read_json(space.folds), {}, file=space.folds)
+    if were_given(folds, patients):
+        return _find_given(space, patients) is not None
+    named = {case for fold in folds for case in fold["train"] + fold["validation"]}
+    return named == (set(patients) if folds else set())

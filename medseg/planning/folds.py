@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
@@ -12,10 +12,11 @@ from medseg.core.fingerprint import CaseFingerprint
 
 
 class Fold(TypedDict):
-    """The case names of one fold."""
+    """The case names of one fold; ``divides_patients`` where somebody wants scans of a patient on both sides."""
 
     train: list[str]
     validation: list[str]
+    divides_patients: NotRequired[bool]
 
 
 def make_folds(cases: Sequence[CaseFingerprint], count: int = 5, seed: int = 12345) -> list[Fold]:
@@ -32,8 +33,13 @@ def make_folds(cases: Sequence[CaseFingerprint], count: int = 5, seed: int = 123
     Source: where every case is its own patient, these are nnU-Net's folds: scikit-learn's
         ``KFold(5, shuffle=True, random_state=12345)`` on the sorted names.
     """
-    ordered = sorted(cases, key=lambda case: case.case)
-    patients = list(dict.fromkeys(case.patient for case in ordered))
+    return split_patients({case.case: case.patient for case in cases}, count, seed)
+
+
+def split_patients(owners: Mapping[str, str], count: int = 5, seed: int = 12345) -> list[Fold]:
+    """As ``make_folds``, from the patient of each case's name."""
+    ordered = sorted(owners)
+    patients = list(dict.fromkeys(owners[name] for name in ordered))
     if count < 2:
         raise PlanError(f"{count} folds: cross-validation needs 2 or more", code="bad_folds")
     if len(patients) < 2:
@@ -48,7 +54,7 @@ def make_folds(cases: Sequence[CaseFingerprint], count: int = 5, seed: int = 123
     folds: list[Fold] = []
     for part in np.array_split(shuffled, count):
         held_out = {patients[index] for index in part}
-        train = [case.case for case in ordered if case.patient not in held_out]
-        validation = [case.case for case in ordered if case.patient in held_out]
+        train = [name for name in ordered if owners[name] not in held_out]
+        validation = [name for name in ordered if owners[name] in held_out]
         folds.append(Fold(train=train, validation=validation))
     return folds

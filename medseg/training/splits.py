@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medseg.core.errors import PlanError
-from medseg.core.records import read_json
 from medseg.core.workspace import Workspace
+from medseg.planning import read_folds
 from medseg.preprocessing import PreparedCase, open_prepared, read_index
 
 Fold = int | str
@@ -29,14 +29,13 @@ def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedC
     known = set(read_index(folder))
     if fold == "all":
         return [open_prepared(folder, case) for case in sorted(known)], []
-    folds = read_json(space.folds)
+    folds = read_folds(space)
     if not isinstance(fold, int) or not 0 <= fold < len(folds):
         listed = ", ".join(map(str, range(len(folds)))) or "none"
         raise PlanError(f"there is no fold {fold!r}", code="unknown_fold", remedy=f"There are: {listed}, all")
-    split = folds[fold]
-    val = split.get("validation", split.get("val", []))  # nnU-Net's splits_final.json says val
-    training = [open_prepared(folder, case) for case in split["train"] if case in known]
-    return training, [open_prepared(folder, case) for case in val if case in known]
+    sides = (folds[fold]["train"], folds[fold]["validation"])
+    training, validation = ([open_prepared(folder, case) for case in side if case in known] for side in sides)
+    return training, validation
 
 
 def finished_folds(space: Workspace, name: str) -> list[Fold]:

@@ -14,7 +14,6 @@ from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case, Dataset, MaskSource
 from medseg.core.errors import DatasetError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
-from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score
 from medseg.core.workspace import Workspace, read_plan
 from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
@@ -22,6 +21,7 @@ from medseg.inference import Predictor, open_model
 from medseg.inference.folders import predict_cases
 from medseg.io import find_masks, read_segmentation, write_segmentation
 from medseg.measurement.folders import describe_masks, measure_masks, write_measurement_tables
+from medseg.planning import read_folds
 from medseg.postprocessing import apply_rules
 from medseg.preprocessing import open_prepared, read_index
 from medseg.training.budget import predict_seconds, share_budget, time_window
@@ -61,7 +61,7 @@ def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: s
     Raises:
         PlanError: a fold or configuration that is not there.
     """
-    plan, count = read_plan(space), len(read_json(space.folds))
+    plan, count = read_plan(space), len(read_folds(space))
     every = [name for name, found in plan.configurations.items() if found.previous is None]
     names = list(configurations or ([name for name in every if name.startswith("3d")][:1] if timed else []) or every)
     for name in names:
@@ -135,7 +135,7 @@ def share_time(space: Workspace, dataset: Dataset, jobs: Sequence[Job], left_s: 
     Raises:
         PlanError: nothing is left to train in.
     """
-    plan, folds = read_plan(space), read_json(space.folds)
+    plan, folds = read_plan(space), read_folds(space)
     later = 0.0
     for name in dict.fromkeys(name for name, _ in jobs):
         configuration = plan.configuration(name)
@@ -185,7 +185,7 @@ def predict_own(space: Workspace, dataset: Dataset, *, device: str) -> list[Case
 def fold_of_cases(space: Workspace) -> dict[str, int]:
     """For each case that a fold of the model validated, that fold; empty for a model of all cases."""
     model = open_model(space.model)
-    folds = read_json(space.folds)
+    folds = read_folds(space)
     numbers = [fold for fold in model.record.members[0].folds if isinstance(fold, int)]
     return {case: number for number in numbers for case in folds[number]["validation"]}
 
