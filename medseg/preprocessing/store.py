@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core import atomic
 from medseg.core.errors import FormatError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record, read_json, write_json
+from medseg.preprocessing.arrays import open_array, read_array, write_array
 from medseg.preprocessing.normalise import Scaling, apply_scalings
 from medseg.preprocessing.prepare import Prepared, PreparedGrid
 
-# Voxels per block along an axis: the unit of decompression. 32**3 fits a core's second-level cache in 16 bits.
-BLOCK_VOXELS = 32
-# For 2D configurations, whose patches are single slices, a block is a square of one slice with about as many voxels.
-SLICE_BLOCK_VOXELS = 181
-# Voxels per chunk along an axis: measured, 64 to a whole case read and write alike; this bounds the writer's memory.
-CHUNK_VOXELS = 128
 # Foreground voxels kept per label, enough that no patch is drawn twice by chance (nnU-Net keeps as many).
 MAXIMUM_LOCATIONS = 10_000
 # Above this, float16 would overflow to infinity (its largest number is 65504).
@@ -106,13 +99,13 @@ class PreparedCase:
         """How much memory ``read_stored`` takes; raises FormatError where a file is damaged."""
         paths = [_image_path(self.folder, self.name)]
         paths += [_reference_path(self.folder, self.name)] if self.has_reference else []
-        return sum(int(_open(path, self.shape).nbytes) for path in paths)
+        return sum(int(open_array(path, self.shape).nbytes) for path in paths)
 
     def _read_box(self, box: tuple[slice, ...]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        stored = _read(_image_path(self.folder, self.name), (slice(None), *box), self.shape)
+        stored = read_array(_image_path(self.folder, self.name), (slice(None), *box), self.shape)
         if not self.has_reference:
             return stored, None
-        return stored, _read(_reference_path(self.folder, self.name), box, self.shape)
+        return stored, read_array(_reference_path(self.folder, self.name), box, self.shape)
 
 
 def write_prepared(
@@ -136,13 +129,13 @@ def write_prepared(
     # Without its record a case does not exist, so a broken run leaves no old record beside new arrays.
     record.unlink(missing_ok=True)
     written = [_image_path(place, case)]
-    _write(written[0], _choose_type(prepared.stored, exact_store), prepared.dimensions)
+    write_array(written[0], _choose_type(prepared.stored, exact_store), prepared.dimensions)
     counts: tuple[int, ...] = ()
     if prepared.reference is not None:
         locations = find_locations(prepared.reference, prepared.labels, case)
         counts = tuple(len(voxels) for voxels in locations)
-        _write(reference, prepared.reference, prepared.dimensions)
-        _write(listing, np.concatenate(locations), 1)
+        write_array(reference, prepared.reference, prepared.dimensions)
+        write_array(listing, np.concatenate(locations), 1)
         written += [reference, listing]
     else:
         reference.unlink(missing_ok=True)
@@ -173,7 +166,7 @@ def open_prepared(folder: str | Path, case: str) -> PreparedCase:
     stored = StoredCase.read(_record_path(place, case))
     locations: dict[int, NDArray[np.int32]] = {}
     if stored.has_reference:
-        listing = _read(_location_path(place, case), (slice(None),))
+        listing = read_array(_location_path(place, case), (slice(None),))
         if listing.shape != (sum(stored.location_counts), 3):
             raise FormatError("the list of voxels is not as long as its record says", case=case)
         ends = np.cumsum(stored.location_counts)[:-1]
@@ -249,68 +242,6 @@ def _choose_type(stored: NDArray[Any], exact_store: bool) -> NDArray[Any]:
         return stored
     fits = max(stored.max(), -stored.min()) < FLOAT16_LIMIT  # False for NaN, too
     return stored.astype(np.float16) if fits else stored
-
-
-def _write(path: Path, array: NDArray[Any], dimensions: int) -> None:
-    import blosc2
-
-    lead = array.ndim - 3
-    if array.size == 0:
-        blocks = chunks = None
-    elif dimensions == 1:
-        blocks = chunks = array.shape
-    else:
-        edges = (1, SLICE_BLOCK_VOXELS, SLICE_BLOCK_VOXELS) if dimensions == 2 else (BLOCK_VOXELS,) * 3
-        blocks = (1,) * lead + tuple(_even_edge(n, edge) for n, edge in zip(array.shape[lead:], edges, strict=True))
-        chunks = (1,) * lead + tuple(
-            min(math.ceil(n / block) * block, max(block, CHUNK_VOXELS // block * block))
-            for n, block in zip(array.shape[lead:], blocks[lead:], strict=True)
-        )
-    with atomic.atomic_path(path) as temporary:
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(temporary),
-            mode="w",
-            chunks=chunks,
-            blocks=blocks,
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-        )
-
-
-def _even_edge(length: int, edge: int) -> int:
-    """About ``edge`` voxels a block, so that the last block of an axis is not mostly padding."""
-    return math.ceil(length / max(1, round(length / edge)))
-
-
-def _open(path: Path, shape: tuple[int, ...] | None = None) -> Any:
-    import blosc2
-
-    # Opening takes 0.1 ms and an open array must not be shared by threads. ``safe`` refuses anything but plain arrays.
-    try:
-        array = blosc2.open(str(path), mode="r", dparams={"nthreads": 1}, deserialize="safe")
-        if not isinstance(array, blosc2.NDArray):
-            raise ValueError("not an array")
-        if shape is not None and array.shape[-3:] != shape:
-            raise ValueError(f"its shape is {array.shape}, expected {shape}")
-        return array
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
-        raise _describe_damage(path, error) from None
-
-
-def _read(path: Path, key: tuple[slice, ...], shape: tuple[int, ...] | None = None) -> NDArray[Any]:
-    array = _open(path, shape)
-    try:
-        return np.asarray(array[key])
-    # A damaged chunk may ask for any amount of memory.
-    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
-        raise _describe_damage(path, error) from None
-
-
-def _describe_damage(path: Path, error: Exception) -> FormatError:
-    # A damaged file that is there passes for prepared, so it has to go first.
-    remedy = "Delete it and run medseg preprocess again"
-    reason = f"cannot be read: {error or type(error).__name__}"
-    return FormatError(reason, code="damaged", file=path, remedy=remedy)
 
 
 def _image_path(folder: Path, case: str) -> Path:
