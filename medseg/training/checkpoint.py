@@ -45,20 +45,31 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return hash_file(path)
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, epoch: int) -> None:
+def name_checkpoint(epoch: int, steps: int = 0) -> str:
+    """The folder's name of a checkpoint ``steps`` steps after the end of an epoch; names sort as time does."""
+    return f"{epoch:05d}-{steps:08d}" if steps else f"{epoch:05d}"
+
+
+def find_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of a tensor that holds NaN or infinity; None where all are finite."""
+    return next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, epoch: int, steps: int = 0) -> None:
     """Write ``folder/EPOCH/``, its JSON with the hash last, and drop all but the newest three.
 
     Args:
         folder: ``runs/C/fold_F/checkpoints``.
         checkpoint: what is written.
-        epoch: its number, the folder's name.
+        epoch: how many are complete.
+        steps: of the next one, where it was written in the middle: ``folder/EPOCH-STEPS/``.
     Raises:
         ModelError: a tensor is not finite; such a state is never written.
     """
-    bad = [name for name, tensor in checkpoint.tensors.items() if not torch.isfinite(tensor).all()]
-    if bad:
-        raise ModelError(f"{bad[0]} holds numbers that are not finite; the checkpoint is not written")
-    target = folder / f"{epoch:05d}"
+    bad = find_not_finite(checkpoint.tensors)
+    if bad is not None:
+        raise ModelError(f"{bad} holds numbers that are not finite; the checkpoint is not written")
+    target = folder / name_checkpoint(epoch, steps)
     digest = save_tensors(target / "state.safetensors", checkpoint.tensors)
     write_json(target / "state.json", {**checkpoint.facts, "epoch": epoch, "files": {"state.safetensors": digest}})
     for old in list_checkpoints(folder)[:-KEPT]:
@@ -101,10 +112,18 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put packed tensors back into an optimiser of the same parameters."""
+    """Put copies of packed tensors back into an optimiser of the same parameters.
+
+    Args:
+        optimiser: changed in place; its state is laid out in memory as its parameters are, which fused kernels need.
+        tensors: from ``pack_optimiser``; others are passed over.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimiser."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = tensor
+            like = parameters[int(index)]
+            own = torch.empty_like(like, dtype=tensor.dtype) if tensor.shape == like.shape else torch.empty_like(tensor)
+            state.setdefault(int(index), {})[name] = own.copy_(tensor)
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

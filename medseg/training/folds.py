@@ -12,11 +12,16 @@ from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
 from medseg.preprocessing import PreparedCase
+from medseg.training.faults import name_of
 from medseg.training.job import Job, TrainedFold
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback
-from medseg.training.patches.memory_cases import hold_in_memory
+from medseg.training.patches.loader import Source
+from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
 from medseg.training.trainer import train_network
+
+# Of the training plan: what may be another when a run goes on, because it changes how long or how it is computed alone.
+CHANGEABLE = ("epochs", "patience_epochs", "gradient_checkpointing", "compile")
 
 
 def train_fold(
@@ -58,12 +63,12 @@ def train_fold(
         ResourceError: the device is not there, or the loss was not finite three times in a row.
     """
     began = time.monotonic()
-    channels = len(plan.channels)
+    sources = hold_in_memory(training)
     job = Job(
         plan=plan,
         configuration=configuration,
-        training=hold_in_memory(training, channels),
-        validation=hold_in_memory(validation, channels),
+        training=sources,
+        validation=hold_in_memory(validation),
         folder=Path(folder),
         title=title or configuration.name,
         seconds=seconds,
@@ -74,9 +79,20 @@ def train_fold(
         network=network,
         augmentations=augmentations,
         callbacks=callbacks,
+        alarms=_note_memory(sources),
         began=began,
     )
     return train_network(job, restart=restart)
+
+
+def _note_memory(sources: Sequence[Source]) -> tuple[str, ...]:
+    """The alarm where the cases did not fit into memory."""
+    if not sources or any(isinstance(source, MemoryCase) for source in sources):
+        return ()
+    return (
+        "the prepared cases do not fit into a third of the free memory and are read from the disk again and again; "
+        "where the processor or the GPU waits for them, free memory or put the workspace on a fast disk",
+    )
 
 
 def _identify(
@@ -90,19 +106,14 @@ def _identify(
     """What a run depends on, key by key, so that a mismatch can be named."""
     parts = configuration.model_dump(mode="json")
     parts.pop("memory_gb")
-    parts |= {f"training.{key}": value for key, value in parts.pop("training").items() if key != "epochs"}
+    training = parts.pop("training")
+    parts |= {f"training.{key}": value for key, value in training.items() if key not in CHANGEABLE}
     parts |= {
         "labels": plan.labels.model_dump(mode="json"),
         "channels": plan.channels,
         "training_cases": sorted(cases),
-        "loss": _name_of(loss),
-        "network_object": _name_of(network),
+        "loss": name_of(loss),
+        "network_object": name_of(network),
         "augmentations": [augmentation.name for augmentation in augmentations],
     }
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16] for key, value in parts.items()}
-
-
-def _name_of(thing: object) -> str:
-    return (
-        thing if isinstance(thing, str) else "" if thing is None else getattr(thing, "__qualname__", repr(type(thing)))
-    )

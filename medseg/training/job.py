@@ -30,6 +30,7 @@ class Job:
         epochs: used where ``seconds`` is None.
         identity: what must be equal for a checkpoint to be continued.
         loss, network, augmentations, callbacks: objects in place of the plan's names.
+        alarms: what the first epoch's record has to say besides its own.
         began: when the time in ``seconds`` began to count, by ``time.monotonic``.
     """
 
@@ -47,6 +48,7 @@ class Job:
     network: str | BuildNetwork | None = None
     augmentations: Sequence[Augmentation] = DEFAULT_AUGMENTATIONS
     callbacks: Sequence[Callback] = ()
+    alarms: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
 

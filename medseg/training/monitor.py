@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import time
@@ -13,11 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from medseg.core.atomic import write_text
+from medseg.training.faults import name_faults
 
 logger = logging.getLogger(__name__)
-
-# A class that is still never predicted after this share of the training will hardly come by itself.
-ALARM_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,8 @@ class EpochRecord:
         patch_dice: per label on those patches, None where the label is absent from them. Not the Dice of whole scans.
         seconds_left: an estimate.
         alarms: what looks wrong, each with a remedy.
+        skipped_steps: so far, because the loss or the gradient was not finite.
+        unpredicted: labels that the validation patches hold and the network predicts nowhere in them.
     """
 
     epoch: int
@@ -44,6 +43,7 @@ class EpochRecord:
     seconds_left: float
     alarms: tuple[str, ...] = ()
     skipped_steps: int = 0
+    unpredicted: tuple[str, ...] = ()
 
 
 Callback = Callable[[EpochRecord], None]
@@ -87,10 +87,8 @@ class Monitor:
         if record.alarms or last or now - self._last_line > 5.0:
             self._last_line = now
             logger.info("%s", format_epoch(self.title, record))
-        for alarm in record.alarms:
-            logger.warning("%s: %s", self.title, alarm)
         for callback in self.callbacks:
-            callback(record)
+            name_faults(callback, "callback", callback)(record)
 
     def _add_events(self, record: EpochRecord) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -109,27 +107,15 @@ class Monitor:
         self._events.add_event(events.Event(wall_time=time.time(), step=record.steps, summary=summary))
 
 
-def rewind_log(folder: Path, steps: int) -> list[EpochRecord]:
-    """Take the epochs after a checkpoint out of ``log.jsonl``; they are done again.
+def rewrite_log(folder: Path, history: Sequence[EpochRecord]) -> None:
+    """Make ``log.jsonl`` what a run's checkpoint knows: what was logged after it is done and logged again."""
+    if history or (folder / "log.jsonl").is_file():
+        write_text(folder / "log.jsonl", "".join(_format_line(record) for record in history))
 
-    Args:
-        folder: the run's folder.
-        steps: at which training goes on.
-    Returns:
-        the epochs before, in order; none where there is no log. A line cut off while it was written is no epoch.
-    """
-    path = folder / "log.jsonl"
-    if not path.is_file():
-        return []
-    kept = []
-    for line in path.read_text("utf-8").splitlines():
-        with contextlib.suppress(ValueError, TypeError):
-            content = json.loads(line)
-            record = EpochRecord(**{**content, "alarms": tuple(content["alarms"])})
-            if record.steps <= steps:
-                kept.append(record)
-    write_text(path, "".join(_format_line(record) for record in kept))
-    return kept
+
+def read_record(content: Mapping[str, Any]) -> EpochRecord:
+    """The record that a line of ``log.jsonl`` holds, parsed."""
+    return EpochRecord(**{**content, "alarms": tuple(content["alarms"]), "unpredicted": tuple(content["unpredicted"])})
 
 
 def _format_line(record: EpochRecord) -> str:
@@ -145,28 +131,3 @@ def format_epoch(title: str, record: EpochRecord) -> str:
     share = 100 * record.steps // max(1, record.total_steps)
     loss = "-" if record.loss is None else f"{record.loss:.3f}"
     return f"{title}: {share} %, loss {loss}, patch Dice {dice or '-'}, {minutes}:{seconds:02d} left"
-
-
-def raise_alarms(
-    history: Sequence[EpochRecord], patch_dice: Mapping[str, float | None], share_done: float
-) -> tuple[str, ...]:
-    """Lines about labels that are never predicted.
-
-    Args:
-        history: the epochs before this one.
-        patch_dice: this epoch's.
-        share_done: how much of the training is over, 0 to 1.
-    Returns:
-        one line per label, said once, as soon as a fifth of the training is over.
-    """
-    if share_done < ALARM_SHARE:
-        return ()
-    said = {alarm for record in history for alarm in record.alarms}
-    never = [
-        label for label, dice in patch_dice.items() if dice == 0 and not any(r.patch_dice.get(label) for r in history)
-    ]
-    lines = (
-        f"{label!r} has not been predicted once so far; train longer, raise foreground_share, or check its masks"
-        for label in never
-    )
-    return tuple(line for line in lines if line not in said)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from medseg.core.errors import PlanError
+from medseg.core.plan import TrainingPlan
 
 POLYNOMIAL_EXPONENT = 0.9  # nnU-Net's
 SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -29,22 +31,28 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def learning_rate(step: int, total: int | None, start: float, *, warm_up_steps: int) -> float:
+def format_duration(seconds: float) -> str:
+    """Seconds in words: ``45 s``, ``12 min``, ``2 h 5 min``."""
+    if seconds < 90:
+        return f"{max(0.0, seconds):.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def learning_rate(step: int, share_done: float, settings: TrainingPlan) -> float:
     """The learning rate of a step.
 
     Args:
-        step: counted from 0.
-        total: all steps; None while the time of a step is still being measured.
-        start: the rate to decay from.
-        warm_up_steps: over which the rate rises to it; 0 for none.
+        step: counted from 0; the warm-up goes by it.
+        share_done: how much of the schedule is over, 0 to 1; the decay goes by it.
+        settings: highest rate, schedule and warm-up.
     Returns:
-        ``start (1 - step / total) ** 0.9``, times the ramp.
+        ``learning_rate`` times the ramp, times ``(1 - share) ** 0.9`` or ``(1 + cos(pi share)) / 2``.
+    Source: Chen et al., "DeepLab" (2018) with nnU-Net's exponent; Loshchilov and Hutter, "SGDR" (2017), no restarts.
     """
-    decay = 1.0 if total is None else (1 - min(step, total) / total) ** POLYNOMIAL_EXPONENT
-    ramp = min(1.0, (step + 1) / max(1, warm_up_steps))
-    return start * decay * ramp
-
-
-def fit_steps(seconds: float, seconds_per_step: float) -> int:
-    """How many whole steps fit into a time; 0 where none does."""
-    return int(seconds / seconds_per_step)
+    share = min(1.0, max(0.0, share_done))
+    decay: float = (1 - share) ** POLYNOMIAL_EXPONENT
+    if settings.schedule == "cosine":
+        decay = (1 + math.cos(math.pi * share)) / 2
+    ramp = min(1.0, (step + 1) / max(1, settings.warm_up_steps))
+    return settings.learning_rate * decay * ramp

@@ -1,8 +1,8 @@
-"""One optimiser step, and the patch Dice of one epoch."""
+"""One optimiser step: gradients of some batches, then the move of the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,19 +13,23 @@ from medseg.core.labels import LabelScheme
 from medseg.training.losses import Loss, encode_targets, supervise_depths
 from medseg.training.patches.loader import Batch
 
-CLIP_NORM = 12.0  # nnU-Net's limit of the gradient's norm
+Forward = Callable[[Tensor], Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What a step needs besides the batch.
+    """What a step needs besides the batches.
 
     Args:
+        network: whose weights are trained; the state is read from here.
+        forward: computes the network's logits: itself, or what ``torch.compile`` or data-parallel training made of it.
         table: ``LabelScheme.channel_table()`` as float32 on the device.
-        scaler: scales the loss of half-precision training; does nothing elsewhere.
+        scaler: scales the loss of fp16 training; does nothing elsewhere.
+        clip_norm: the longest that the gradient may be.
     """
 
     network: nn.Module
+    forward: Forward
     optimiser: torch.optim.Optimizer
     loss: Loss
     labels: LabelScheme
@@ -36,66 +40,122 @@ class Learner:
     precision: torch.dtype
     dimensions: int
     scaler: torch.amp.GradScaler
+    clip_norm: float
 
 
-def take_step(learner: Learner, batch: Batch, rate: float) -> float | None:
-    """Augment, run forwards and backwards, and move the weights.
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a step, still on the device, so that nobody has to wait for it.
 
-    Returns:
-        the loss; None where it was not finite and the step was skipped.
+    Args:
+        loss: the mean over the step's batches.
+        good: whether loss and gradient were finite; where not, the weights stay as they were.
     """
-    for group in learner.optimiser.param_groups:
-        group["lr"] = rate
-    images, labels = _to_device(learner, batch)
-    images, labels = augment_batch(images, labels, batch.generators, learner.scene, learner.augmentations)
-    loss = _compute_loss(learner, images, labels)[0]
-    value = float(loss.detach())
+
+    loss: Tensor
+    good: Tensor
+
+
+def take_step(learner: Learner, batches: Sequence[Batch], rate: float) -> Outcome:
+    """Augment, run forwards and backwards, and move the weights."""
+    return move_weights(learner, compute_gradients(learner, batches), rate)
+
+
+def compute_gradients(learner: Learner, batches: Sequence[Batch]) -> Tensor:
+    """Put the gradient of the batches' mean loss into the network's parameters.
+
+    Args:
+        learner: the network and what belongs to it; its weights stay as they are.
+        batches: the step's; all count alike.
+    Returns:
+        the mean loss, a scalar on the device.
+    """
     learner.optimiser.zero_grad(set_to_none=True)
-    if not torch.isfinite(loss):
-        return None
-    learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    learner.scaler.unscale_(learner.optimiser)
-    norm = nn.utils.clip_grad_norm_(learner.network.parameters(), CLIP_NORM)
-    if not torch.isfinite(norm) and not learner.scaler.is_enabled():
-        return None
-    learner.scaler.step(learner.optimiser)
-    learner.scaler.update()
-    return value
+    total = torch.zeros((), device=learner.device)
+    for batch in batches:
+        images, labels = put_on_device(learner, batch)
+        images, labels = augment_batch(images, labels, batch.generators, learner.scene, learner.augmentations)
+        loss = compute_loss(learner, learner.forward, images, labels)[0] / len(batches)
+        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    return total
 
 
 @torch.no_grad()
-def count_overlap(learner: Learner, batch: Batch) -> tuple[float, Tensor]:
-    """Loss and overlap on patches that nothing changes.
+def move_weights(learner: Learner, loss: Tensor, rate: float) -> Outcome:
+    """Move the weights along the gradient, shortened where it is too long; not at all where it is not finite.
 
+    Args:
+        learner: with gradients.
+        loss: the step's.
+        rate: the learning rate.
     Returns:
-        the loss, and per name of the label scheme (2 |P and T|, |P| + |T|), (name, 2).
+        what came of the step. In fp16 a gradient that is too large for the number format is no bad step: the scale of
+        the loss is halved, as long as it is above 1.
     """
-    images, labels = _to_device(learner, batch)
-    loss, logits, targets, mask = _compute_loss(learner, images, labels)
-    first = int(learner.labels.output == "softmax")
-    if first:
-        winner = logits.argmax(1, keepdim=True)
-        predicted = torch.zeros_like(targets).scatter_(1, winner, 1.0)
-    else:
-        predicted = (logits > 0).float()
-    predicted, targets = predicted[:, first:], targets[:, first:]
-    if mask is not None:
-        predicted, targets = predicted * mask, targets * mask
-    axes = (0, *range(2, targets.ndim))
-    both = 2 * (predicted * targets).sum(axes)
-    return float(loss), torch.stack([both, predicted.sum(axes) + targets.sum(axes)], dim=1)
+    for group in learner.optimiser.param_groups:
+        group["lr"] = rate
+    if learner.scaler.is_enabled():
+        return _move_scaled(learner, loss)
+    norm = _measure_gradient(learner.network)
+    good = torch.isfinite(loss) & torch.isfinite(norm)
+    # The optimisers' fused kernels divide the gradient by the one and do nothing where the other is 1: no further pass
+    # over the weights, and no waiting for the GPU to decide.
+    learner.optimiser.grad_scale = (norm / learner.clip_norm).clamp_min(1.0)  # type: ignore[attr-defined]
+    learner.optimiser.found_inf = (~good).float()  # type: ignore[attr-defined]
+    learner.optimiser.step()
+    return Outcome(loss, good)
 
 
-def _to_device(learner: Learner, batch: Batch) -> tuple[Tensor, Tensor]:
+def _move_scaled(learner: Learner, loss: Tensor) -> Outcome:
+    scaler = learner.scaler
+    scaler.unscale_(learner.optimiser)
+    norm = _measure_gradient(learner.network)
+    learner.optimiser.grad_scale = (norm / learner.clip_norm).clamp_min(1.0)  # type: ignore[attr-defined]
+    lowest = scaler.get_scale() <= 1.0
+    good = torch.isfinite(loss)
+    if good:  # the GPU is waited for; fp16 is for cards without bf16
+        scaler.step(learner.optimiser)
+        good = good & (torch.isfinite(norm) if lowest else True)
+    scaler.update()
+    return Outcome(loss, good)
+
+
+def _measure_gradient(network: nn.Module) -> Tensor:
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients)
+
+
+def copy_buffers(network: nn.Module) -> dict[str, Tensor]:
+    """Copies of what a forward pass changes without a gradient: batch statistics. Most networks have none."""
+    if next(network.buffers(), None) is None:
+        return {}
+    kept = network.state_dict().keys()
+    return {name: buffer.clone() for name, buffer in network.named_buffers() if name in kept}
+
+
+@torch.no_grad()
+def restore_buffers(network: nn.Module, before: Mapping[str, Tensor], good: Tensor) -> None:
+    """Take the buffers of before the step where it was not good."""
+    for name, buffer in network.named_buffers():
+        if name in before:
+            buffer.copy_(torch.where(good, buffer, before[name]))
+
+
+def put_on_device(learner: Learner, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Images (batch, channel, ...) and labels (batch, ...) of a batch, without the first axis for a 2D network."""
     images = batch.images.to(learner.device, non_blocking=True)
     labels = batch.labels.to(learner.device, non_blocking=True)
     return (images.squeeze(2), labels.squeeze(1)) if learner.dimensions == 2 else (images, labels)
 
 
-def _compute_loss(learner: Learner, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+def compute_loss(
+    learner: Learner, forward: Forward, images: Tensor, labels: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """The loss, the finest logits, the targets and the mask of labelled voxels (None: all)."""
     targets, mask = encode_targets(labels, learner.table, learner.labels.ignore)
     layout = torch.channels_last_3d if learner.dimensions == 3 else torch.channels_last
     enabled = learner.precision != torch.float32
     with torch.autocast(learner.device.type, dtype=learner.precision, enabled=enabled):
-        logits = learner.network(images.contiguous(memory_format=layout))
+        logits = forward(images.contiguous(memory_format=layout))
     return supervise_depths(learner.loss, logits, targets, mask), logits[0].float(), targets, mask

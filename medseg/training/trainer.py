@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
 
 import torch
-from torch import Tensor
 
 from medseg.core.errors import PlanError, ResourceError
-from medseg.training.ema import copy_state, update_average
+from medseg.training.alarms import find_alarms
+from medseg.training.ema import update_average
+from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job, TrainedFold
-from medseg.training.learner import make_learner, make_recipe
-from medseg.training.monitor import EpochRecord, Monitor, raise_alarms
-from medseg.training.patches.loader import Batch, Recipe, iterate_batches
-from medseg.training.progress import VALIDATION_BATCHES, Progress, resume_progress, save_progress, time_steps
-from medseg.training.schedule import learning_rate
-from medseg.training.steps import Learner, count_overlap, take_step
+from medseg.training.monitor import EpochRecord, Monitor
+from medseg.training.pace import Pace, follow_pace, seconds_left, start_pace, time_closing
+from medseg.training.patch_scores import PatchScores, score_patches
+from medseg.training.patches.loader import Batch, iterate_batches
+from medseg.training.plateau import has_settled
+from medseg.training.run_state import Run, finish_writing, keep_good, open_run, save_run, unpack_state
+from medseg.training.schedule import format_duration, learning_rate
+from medseg.training.steps import compute_gradients, copy_buffers, move_weights, restore_buffers
+from medseg.training.stopping import StopRequest, StopTraining, watch_signals
 
-CHECKPOINT_SECONDS = 60.0
+logger = logging.getLogger(__name__)
+
+# A checkpoint is written at the end of an epoch where the last one is so old, and within an epoch where it is this old.
+CHECKPOINT_SECONDS, LONGEST_UNSAVED_SECONDS = 60.0, 600.0
 BAD_STEPS_IN_A_ROW = 3
+# Each halves the learning rate; what still fails at an eighth of it is no matter of the rate.
+ROLLBACKS = 3
+# More than a training has, so that two seeds share no step's random numbers.
+STEPS_PER_SEED = 10**9
 
 
 def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
@@ -32,100 +48,210 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
         the averaged weights (the last ones where the plan averages none) and the epochs.
     Raises:
         PlanError: there is no training case, or the checkpoint belongs to another plan; the keys are named.
-        ResourceError: the loss was not finite three times in a row.
+        ResourceError: a loss or gradient that stays not finite, a memory that is too small, an object that raises.
     """
     if not job.training:
         raise PlanError("the fold has no training case", remedy="Give at least two patients, or --folds all")
-    learner = make_learner(job)
-    average = copy_state(learner.network)
-    progress = resume_progress(job, learner, average, restart=restart)
-    if progress.total is None and job.seconds is None:
-        epochs = job.epochs or job.configuration.training.epochs
-        progress.total = epochs * job.configuration.training.iterations_per_epoch
-    recipe = make_recipe(job)
-    with Monitor(job.folder, job.title, job.callbacks) as monitor:
-        if progress.total is None or progress.step < progress.total:
-            for batch in iterate_batches(job.training, recipe, progress.step, None):
-                _advance(job, learner, average, progress, batch)
-                time_steps(job, progress)
-                if progress.total is not None and _ends_epoch(job, progress):
-                    _close_epoch(job, learner, average, progress, recipe, monitor)
-                    if progress.step >= progress.total:
-                        break
-    return TrainedFold(average, progress.history, progress.seconds_per_step)
+    run = open_run(job, restart=restart)
+    request = StopRequest()
+    with (
+        _own_settings(run.learner.device),
+        watch_signals(request, lambda: save_run(run, wait=True)),
+        Monitor(job.folder, job.title, job.callbacks) as monitor,
+        run.writer,
+    ):
+        try:
+            _train(run, monitor, request)
+            save_run(run)
+            finish_writing(run)
+        except (Exception, StopTraining) as error:
+            _save_what_stands(run, request, error)
+            if isinstance(error, Exception) and is_out_of_memory(error):
+                raise explain_memory(job.title, run.learner.device, error) from error
+            if not isinstance(error, StopTraining):
+                raise
+    request.pass_on()
+    return TrainedFold(dict(run.averaged.state_dict()), run.progress.history, run.progress.seconds_per_step)
 
 
-def _advance(job: Job, learner: Learner, average: dict[str, Tensor], progress: Progress, batch: Batch) -> None:
-    settings = job.configuration.training
-    rate = learning_rate(progress.step, progress.total, settings.learning_rate, warm_up_steps=settings.warm_up_steps)
-    loss = take_step(learner, batch, rate)
-    if loss is None:
+def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
+    """The loop: steps, the ends of epochs among them, checkpoints, until no step is left."""
+    job, progress = run.job, run.progress
+    accumulation = job.configuration.training.accumulation
+    pace = start_pace(job, progress)
+    if _epoch_is_due(run):  # stopped between the last step of an epoch and its end
+        _close_epoch(run, monitor, pace, request)
+    if progress.finished:
+        return
+    logger.info("%s: %s", job.title, describe_training(run))
+    batches = iterate_batches(
+        job.training,
+        run.recipe,
+        progress.step * accumulation,
+        None,
+        device=run.learner.device,
+        quarantine=run.quarantine,
+    )
+    while not progress.finished:
+        _advance(run, list(islice(batches, accumulation)), request)
+        follow_pace(job, progress, pace)
+        if _epoch_is_due(run):
+            _close_epoch(run, monitor, pace, request)
+        elif time.monotonic() - run.saved_at > LONGEST_UNSAVED_SECONDS:
+            _settle(run, keep=0)
+            save_run(run)
+        request.check()
+
+
+def _advance(run: Run, batches: Sequence[Batch], request: StopRequest) -> None:
+    """One step; where its loss or gradient is not finite, nothing moves but the position."""
+    learner, progress, settings = run.learner, run.progress, run.job.configuration.training
+    # What a network draws at random while it trains depends on the step alone.
+    torch.manual_seed((settings.seed * STEPS_PER_SEED + progress.step) % 2**63)
+    run.buffers = copy_buffers(learner.network)
+    loss = compute_gradients(learner, batches)
+    rate = learning_rate(progress.step, progress.share_done, settings) * 0.5**progress.rollbacks
+    with request.changing:
+        outcome = move_weights(learner, loss, rate)
+        restore_buffers(learner.network, run.buffers, outcome.good)
+        run.buffers = {}
+        update_average(run.averaged, learner.network, settings.ema_decay, progress.step)
+        progress.step += 1
+        run.pending.append(outcome)
+        # A GPU works on the next step while this one's outcome is read.
+        _settle(run, keep=0 if learner.device.type == "cpu" else 1)
+
+
+def _settle(run: Run, *, keep: int) -> None:
+    """Look at the outcomes of all steps but the last ``keep``."""
+    progress = run.progress
+    while len(run.pending) > keep:
+        outcome = run.pending.popleft()
+        loss, good = torch.stack([outcome.loss.float(), outcome.good.float()]).tolist()
+        if good:
+            progress.bad_steps = 0
+            progress.losses.append(loss)
+            continue
         progress.bad_steps += 1
         progress.skipped += 1
         if progress.bad_steps >= BAD_STEPS_IN_A_ROW:
-            raise ResourceError(
-                f"{job.title}: the loss was not finite {BAD_STEPS_IN_A_ROW} times in a row",
-                code="loss_not_finite",
-                remedy="Lower the learning rate (--set learning_rate=...) or use --set precision=float32",
-            )
-    else:
-        progress.bad_steps = 0
-        progress.losses.append(loss)
-    update_average(average, learner.network, settings.ema_decay, progress.step)
-    progress.step += 1
+            _roll_back(run)
 
 
-def _ends_epoch(job: Job, progress: Progress) -> bool:
-    per_epoch = job.configuration.training.iterations_per_epoch
-    return progress.step % per_epoch == 0 or progress.step == progress.total
+def _roll_back(run: Run) -> None:
+    """Go back to the last good weights with half the learning rate; the batches go on, so that a budget is kept."""
+    progress = run.progress
+    run.pending.clear()
+    progress.bad_steps = 0
+    progress.rollbacks += 1
+    if progress.rollbacks > ROLLBACKS:
+        raise ResourceError(
+            f"{run.job.title}: the loss or its gradient was not finite {BAD_STEPS_IN_A_ROW} times in a row, and again "
+            f"after going back {ROLLBACKS} times, each with half the learning rate",
+            code="loss_not_finite",
+            remedy="Lower the learning rate (--set learning_rate=...), use --set precision=float32, or look for "
+            "numbers that are not finite in the images",
+        )
+    unpack_state(run, run.good)
+    run.progress.say(
+        f"step {progress.step}: the loss or its gradient was not finite {BAD_STEPS_IN_A_ROW} times in a row; the "
+        f"weights of step {run.good_step} are taken again, with half the learning rate; where this comes often, lower "
+        "--set learning_rate or use --set precision=float32"
+    )
+    logger.warning("%s: %s", run.job.title, progress.alarms[-1])
 
 
-def _close_epoch(
-    job: Job, learner: Learner, average: dict[str, Tensor], progress: Progress, recipe: Recipe, monitor: Monitor
-) -> None:
-    settings, total = job.configuration.training, progress.total or progress.step
-    validation_loss, dice = _validate_patches(job, learner, average, recipe)
+def _epoch_is_due(run: Run) -> bool:
+    """Whether an epoch has had its last step and is not closed yet."""
+    progress, per_epoch = run.progress, run.job.configuration.training.iterations_per_epoch
+    closed = progress.history[-1].steps if progress.history else 0
+    return progress.step > closed and (progress.step % per_epoch == 0 or progress.finished)
+
+
+def _close_epoch(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -> None:
+    """Score the averaged weights, write the epoch down, keep the state."""
+    job, progress = run.job, run.progress
+    with time_closing(pace):
+        with request.changing:
+            _settle(run, keep=0)
+        scores = score_patches(job, run.learner, run.averaged, run.recipe, request.check)
+        with request.changing:
+            record = _make_record(run, scores, seconds_left(job, progress, pace))
+            progress.history.append(record)
+            progress.losses, progress.alarms = [], []
+            if has_settled(progress.history, job.configuration.training.patience_epochs):
+                progress.total = progress.step
+            if progress.bad_steps == 0 and (scores.loss is not None or not job.validation):
+                keep_good(run)
+        # Saved before it is reported, so that a faulty callback loses nothing.
+        if progress.finished or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS:
+            save_run(run)
+    monitor.report(record)
+    if progress.finished and progress.step < record.total_steps:
+        patience = job.configuration.training.patience_epochs
+        logger.info(
+            "%s: the validation loss has not fallen for %d epochs; training stops early, after %d of %d steps",
+            *(job.title, patience, progress.step, record.total_steps),
+        )
+
+
+def _make_record(run: Run, scores: PatchScores, left_s: float) -> EpochRecord:
+    progress, settings = run.progress, run.job.configuration.training
+    total = progress.total or progress.step
+    for outcome in run.quarantine.outcomes:
+        progress.say(f"left out of training: {outcome.line()}")
+    finite = [loss for loss in progress.losses if math.isfinite(loss)]
     record = EpochRecord(
         epoch=-(-progress.step // settings.iterations_per_epoch),
         steps=progress.step,
         total_steps=total,
-        learning_rate=learning_rate(progress.step, total, settings.learning_rate, warm_up_steps=0),
-        loss=_mean(progress.losses),
-        validation_loss=validation_loss,
-        patch_dice=dice,
-        seconds_left=(total - progress.step) * progress.seconds_per_step,
-        alarms=raise_alarms(progress.history, dice, progress.step / total),
+        learning_rate=learning_rate(progress.step, progress.share_done, settings) * 0.5**progress.rollbacks,
+        loss=sum(finite) / len(finite) if finite else None,
+        validation_loss=scores.loss,
+        patch_dice=scores.dice,
+        seconds_left=left_s,
         skipped_steps=progress.skipped,
+        unpredicted=scores.unpredicted,
     )
-    progress.losses = []
-    progress.history.append(record)
-    # Saved before it is reported, so that a faulty callback loses nothing.
-    if progress.step >= total or time.monotonic() - progress.saved_at > CHECKPOINT_SECONDS:
-        save_progress(job, learner, average, progress)
-    monitor.report(record)
+    found = find_alarms(progress.history, record)
+    for alarm in found:
+        logger.warning("%s: %s", run.job.title, alarm)
+    return replace(record, alarms=(*progress.alarms, *found))
 
 
-def _validate_patches(
-    job: Job, learner: Learner, average: dict[str, Tensor], recipe: Recipe
-) -> tuple[float | None, dict[str, float | None]]:
-    """Loss and Dice of the averaged weights on the same few patches of the validation cases every time."""
-    if not job.validation:
-        return None, {}
-    plain = Recipe(recipe.patch_size, recipe.patch_size, recipe.batch_size, recipe.foreground_share, recipe.seed)
-    own = copy_state(learner.network)
-    learner.network.load_state_dict(average)
-    overlaps, losses = [], []
-    for batch in iterate_batches(job.validation, plain, 0, VALIDATION_BATCHES):
-        loss, overlap = count_overlap(learner, batch)
-        losses.append(loss)
-        overlaps.append(overlap)
-    learner.network.load_state_dict(own)
-    both, sizes = torch.stack(overlaps).sum(0).T.tolist()
-    dice = {name: (b / s if s else None) for name, b, s in zip(job.plan.labels.names, both, sizes, strict=True)}
-    return _mean(losses), dice
+def describe_training(run: Run) -> str:
+    """What is trained, in one line: network, device, cases, how long."""
+    learner, progress, settings = run.learner, run.progress, run.job.configuration.training
+    millions = sum(parameter.numel() for parameter in learner.network.parameters()) / 1e6
+    if progress.total is None:
+        extent = f"as many steps as fit into {format_duration(progress.budget_s or 0.0)}"
+    else:
+        extent = f"{-(-progress.total // settings.iterations_per_epoch)} epochs, {progress.total} steps"
+    patches = run.job.configuration.batch_size * settings.accumulation
+    return (
+        f"{len(run.job.training)} cases, {extent} of {patches} patches, network of {millions:.1f} million parameters, "
+        f"on {learner.device} in {str(learner.precision).removeprefix('torch.')}"
+    )
 
 
-def _mean(losses: list[float]) -> float | None:
-    """None where no step counted, or where the network has gone astray and the mean is not finite."""
-    mean = sum(losses) / len(losses) if losses else math.nan
-    return mean if math.isfinite(mean) else None
+def _save_what_stands(run: Run, request: StopRequest, error: BaseException) -> None:
+    """After a fault or a signal: keep what was trained, and the first error as the one that is told."""
+    if isinstance(error, ResourceError) and error.code == "loss_not_finite":
+        return  # the checkpoint before is the better state
+    try:
+        with request.changing:
+            _settle(run, keep=0)
+            if run.progress.step != run.saved_step:
+                save_run(run, wait=True)
+            finish_writing(run)
+            request.over.set()
+    except Exception as second:  # such as the full disk that was the first error
+        logger.error("%s: the training could not be saved: %s", run.job.title, second)
+
+
+@contextmanager
+def _own_settings(device: torch.device) -> Iterator[None]:
+    """The process's random numbers and cuDNN's settings are as before when training is over."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), torch.backends.cudnn.flags(enabled=True, benchmark=True):
+        yield

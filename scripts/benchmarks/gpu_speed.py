@@ -68,11 +68,11 @@ def clock_training(size: Size, device: torch.device, folder: Path, steps: int) -
             augmentations=augmentations,
         )
         learner, recipe = make_learner(job), make_recipe(job)
-        batches = iterate_batches(cases, recipe, 0, None) if name == "loader" else repeat_batch(cases, recipe, device)
+        batches = iterate_batches(cases, recipe, 0, None, device=device) if name == "loader" else repeat_batch(cases, recipe, device)
 
         def train(count: int, batches: Iterator[Batch] = batches, learner: Learner = learner) -> None:
             for batch in itertools.islice(batches, count):
-                take_step(learner, batch, 1e-3)
+                take_step(learner, [batch], 1e-3)
 
         train(UNTIMED)
         rates[name] = steps / clock(lambda train=train: train(steps), device)
@@ -81,7 +81,8 @@ def clock_training(size: Size, device: torch.device, folder: Path, steps: int) -
 
 def repeat_batch(cases: Sequence, recipe: Recipe, device: torch.device) -> Iterator[Batch]:
     """The first batch again and again, as copies on the device, since augmentation may write into what it gets."""
-    from medseg.training.patches.loader import Batch, read_batch
+    from medseg.training.patches.loader import Batch
+    from medseg.training.patches.reading import read_batch
 
     read = read_batch(cases, recipe, 0)
     images, labels = read.images.to(device), read.labels.to(device)

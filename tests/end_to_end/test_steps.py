@@ -110,7 +110,7 @@ def test_the_model_predicts_with_the_network_that_was_trained(trained: Workspace
     assert Plan.read(trained.plan).configuration(NAME).patch_size != configuration.patch_size
 
 
-class StoppedError(Exception):
+class StoppedError(BaseException):
     """What stands for a power cut."""
 
 

@@ -1,6 +1,8 @@
 """Budgets in steps, and how a run's time is shared out."""
 
+import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from medseg.training.budget import (
     time_window,
 )
 from medseg.training.job import Job
-from medseg.training.progress import TIMED_STEPS, UNTIMED_STEPS, Progress, time_steps
+from medseg.training.pace import TIMED_STEPS, UNTIMED_STEPS, follow_pace, start_pace, time_closing
+from medseg.training.progress import Progress
 from tests.training.examples import Setting, make_configuration, make_plan, make_setting
 
 
-class StoppedError(Exception):
+class StoppedError(BaseException):
     """What a callback raises in place of a power cut."""
 
 
@@ -36,40 +39,96 @@ def make_job(per_epoch: int, seconds: float | None, now: float, **options: Any) 
     return Job(plan, configuration, [], [], Path(), "job", seconds=seconds, began=now, **options)
 
 
-def run_clock(monkeypatch: pytest.MonkeyPatch, job: Job, seconds_per_step: list[float]) -> Progress:
-    """Steps that end after the given times, on a clock of the test's own."""
-    progress, now = Progress(), job.began
-    for seconds in seconds_per_step:
-        now += seconds
-        monkeypatch.setattr(time, "monotonic", lambda: now)  # noqa: B023
-        progress.step += 1
-        time_steps(job, progress)
-    return progress
+class Clock:
+    """A clock of the test's own, and a training that does nothing but take time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, job: Job) -> None:
+        self.now, self.job = job.began, job
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.progress = Progress(budget_s=job.seconds)
+        self.pace = start_pace(job, self.progress)
+
+    def steps(self, seconds_per_step: list[float]) -> Progress:
+        for seconds in seconds_per_step:
+            self.now += seconds
+            self.progress.step += 1
+            follow_pace(self.job, self.progress, self.pace)
+        return self.progress
+
+    def finish(self, seconds_of: Callable[[int], float], closing_s: float = 0.0) -> Progress:
+        """Train to the end, with epochs closed; a step's time depends on its number."""
+        per_epoch = self.job.configuration.training.iterations_per_epoch
+        while not self.progress.finished:
+            self.steps([seconds_of(self.progress.step)])
+            if self.progress.step % per_epoch == 0 or self.progress.finished:
+                with time_closing(self.pace):
+                    self.now += closing_s
+        return self.progress
+
+
+FIRST = [5.0] * UNTIMED_STEPS  # slow, and not counted
 
 
 def test_a_budget_becomes_steps_that_are_not_rounded_to_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     job = make_job(250, 1000.0, 50.0)
-    first = [5.0] * UNTIMED_STEPS  # slow, and not counted
-    assert run_clock(monkeypatch, job, first + [1.0] * (TIMED_STEPS - 1)).total is None
-    progress = run_clock(monkeypatch, job, first + [1.0] * TIMED_STEPS)
+    clock = Clock(monkeypatch, job)
+    assert clock.steps(FIRST + [1.0] * (TIMED_STEPS - 1)).total is None
+    progress = clock.steps([1.0])
     assert progress.seconds_per_step == pytest.approx(1.0)
     assert progress.total == UNTIMED_STEPS + TIMED_STEPS + 1000 - 5 * UNTIMED_STEPS - TIMED_STEPS
-    later = run_clock(monkeypatch, job, first + [1.0] * TIMED_STEPS + [9.0] * 20)
-    assert later.total == progress.total  # what is fixed stays, however slow the machine becomes
+    total = progress.total
+    assert clock.finish(lambda step: 1.0 + 0.01 * (step % 3)).total == total  # within the tolerance, nothing is changed
+
+
+def test_one_slow_step_among_the_timed_ones_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    progress = Clock(monkeypatch, make_job(250, 1000.0, 50.0)).steps(FIRST + [1.0] * (TIMED_STEPS - 1) + [30.0])
+    assert progress.seconds_per_step == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("slower", [0.4, 0.7, 1.5, 3.0])
+@pytest.mark.parametrize("since", [20, 300, 800])
+def test_a_budget_is_kept_where_the_machine_becomes_slower_or_faster(
+    monkeypatch: pytest.MonkeyPatch, slower: float, since: int
+) -> None:
+    clock = Clock(monkeypatch, make_job(100, 1000.0, 50.0))
+    progress = clock.finish(lambda step: slower if step >= since else 1.0, closing_s=4.0)
+    assert clock.now - 50.0 == pytest.approx(1000.0, rel=0.03)
+    assert progress.share_done == 1.0
+
+
+def test_the_ends_of_epochs_are_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, make_job(10, 1000.0, 50.0))
+    clock.finish(lambda step: 1.0, closing_s=5.0)
+    assert clock.now - 50.0 == pytest.approx(1000.0, rel=0.03)
 
 
 def test_slow_steps_are_timed_sooner_so_that_a_short_budget_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    progress = run_clock(monkeypatch, make_job(250, 60.0, 0.0), [10.0, 5.0])
+    progress = Clock(monkeypatch, make_job(250, 60.0, 0.0)).steps([10.0, 5.0])
     assert progress.total == 2 + 9  # 45 seconds of 5
-    over = run_clock(monkeypatch, make_job(250, 10.0, 0.0), [10.0, 5.0])
+    over = Clock(monkeypatch, make_job(250, 10.0, 0.0)).steps([10.0, 5.0])
     assert over.total == 2  # nothing is left: it ends at once
 
 
-def test_epochs_need_no_timing_but_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    job = make_job(250, None, 0.0, epochs=3)
-    progress = run_clock(monkeypatch, job, [2.0] * (UNTIMED_STEPS + TIMED_STEPS))
-    assert progress.total is None
+def test_epochs_need_no_timing_but_are_timed_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(monkeypatch, make_job(250, None, 0.0, epochs=3))
+    clock.progress.total = 750
+    with caplog.at_level(logging.INFO):
+        progress = clock.steps([2.0] * (UNTIMED_STEPS + TIMED_STEPS))
+    assert progress.total == 750
     assert progress.seconds_per_step == pytest.approx(2.0)
+    assert caplog.messages == ["job: about 24 min for 750 steps in 3 epochs (2.00 s a step, 1468 samples to go)"]
+
+
+def test_the_time_of_earlier_processes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, make_job(100, 1000.0, 50.0))
+    clock.steps([1.0] * 400)
+    clock.now += 5000.0  # switched off
+    clock.pace = start_pace(clock.job, clock.progress)
+    began = clock.now
+    clock.finish(lambda step: 1.0)
+    assert clock.now - began == pytest.approx(600.0, rel=0.03)
 
 
 def test_a_budget_s_steps_are_kept_when_it_goes_on(
@@ -86,7 +145,7 @@ def test_a_budget_s_steps_are_kept_when_it_goes_on(
         setting.train(str(tmp_path), seconds=0.5, callbacks=[stop])
     checkpoint = load_checkpoint(tmp_path / "checkpoints")
     assert checkpoint is not None
-    assert checkpoint.facts["total"] == totals[0]
+    assert checkpoint.facts["progress"]["total"] == totals[0]
     trained = setting.train(str(tmp_path), seconds=500.0)
     assert trained.history[-1].steps == trained.history[-1].total_steps == totals[0]
 

@@ -19,7 +19,7 @@ from tests.preprocessing.examples import CLASSES, REGIONS
 from tests.training.examples import Setting, make_setting
 
 
-class StoppedError(Exception):
+class StoppedError(BaseException):
     """What a callback raises in place of a power cut."""
 
 
@@ -124,7 +124,7 @@ def test_restart_forgets_a_longer_run(setting: Setting, tmp_path: Path) -> None:
     short = setting.train(str(tmp_path), epochs=1, restart=True)
     checkpoint = load_checkpoint(tmp_path / "checkpoints")
     assert checkpoint is not None
-    assert checkpoint.facts["step"] == 2
+    assert checkpoint.facts["progress"]["step"] == 2
     assert all(torch.equal(checkpoint.tensors[f"average.{k}"], v) for k, v in short.weights.items())
     assert [line["epoch"] for line in read_log(tmp_path)] == [1]
     assert not (tmp_path / "validation").exists()
@@ -218,9 +218,20 @@ def test_a_step_without_a_finite_loss_is_skipped(setting: Setting, tmp_path: Pat
     assert [record.loss is None for record in none.history] == [True, False]
 
 
-def test_three_bad_steps_in_a_row_end_the_training(setting: Setting, tmp_path: Path) -> None:
+def test_three_bad_steps_in_a_row_go_back_with_half_the_rate(setting: Setting, tmp_path: Path) -> None:
+    trained = setting.train(str(tmp_path), epochs=5, loss=Failing({4, 5, 6, 7}))
+    rates = [record.learning_rate for record in trained.history]
+    plain = [record.learning_rate for record in setting.train(str(tmp_path / "plain"), epochs=5).history]
+    assert rates == pytest.approx([plain[0], plain[1], *(rate / 2 for rate in plain[2:])])
+    assert [record.skipped_steps for record in trained.history] == [0, 1, 3, 4, 4]
+    assert [len(record.alarms) for record in trained.history] == [0, 0, 1, 0, 0]
+    assert "the weights of step 2 are taken again" in trained.history[2].alarms[0]
+    assert [record.steps for record in trained.history] == [2, 4, 6, 8, 10]  # the position went on
+
+
+def test_a_loss_that_stays_not_finite_ends_the_training(setting: Setting, tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="not finite 3 times in a row") as caught:
-        setting.train(str(tmp_path), epochs=9, loss=Failing({2, 3, 4}))
+        setting.train(str(tmp_path), epochs=20, loss=Failing(set(range(2, 99))))
     assert caught.value.code == "loss_not_finite"
     assert caught.value.remedy
 
