@@ -68,7 +68,11 @@ def clock_training(size: Size, device: torch.device, folder: Path, steps: int) -
             augmentations=augmentations,
         )
         learner, recipe = make_learner(job), make_recipe(job)
-        batches = iterate_batches(cases, recipe, 0, None, device=device) if name == "loader" else repeat_batch(cases, recipe, device)
+        batches = (
+            iterate_batches(cases, recipe, 0, None, device=device)
+            if name == "loader"
+            else repeat_batch(cases, recipe, device)
+        )
 
         def train(count: int, batches: Iterator[Batch] = batches, learner: Learner = learner) -> None:
             for batch in itertools.islice(batches, count):

@@ -93,6 +93,7 @@ class ArraySource:
     shape: tuple[int, ...]
     places: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
     seed: int = 0
+    name: str = "array"
 
     @property
     def locations(self) -> dict[int, NDArray[np.int32]]:

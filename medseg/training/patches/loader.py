@@ -1,78 +1,43 @@
-"""Batches of patches, read ahead in threads."""
+"""Batches of patches, read ahead in threads, and sent ahead to a GPU."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from medseg.training.patches.sampling import foreground_slots, generator_of, pick_case, place_patch
+from medseg.compute import count_cores
+from medseg.training.patches.quarantine import Quarantine
+from medseg.training.patches.reading import read_batch
+from medseg.training.patches.recipe import Batch, Recipe, Source
 
-READ_AHEAD = 3  # batches; enough to hide reading behind a step
+__all__ = ["Batch", "Recipe", "Source", "iterate_batches"]
 
+# Batches beyond those that are being read; enough to hide an unlucky one behind a step.
+READ_AHEAD = 2
+# A patch takes a thread 10 to 30 ms to decode and a GPU's step 50 to 300 ms; more would only hold memory.
+MOST_THREADS = 8
 
-class Source(Protocol):
-    """A prepared case to cut patches from."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels (a, b, c)."""
-
-    @property
-    def locations(self) -> dict[int, NDArray[np.int32]]:
-        """Voxels of each label, (n, 3)."""
-
-    def read_patch(
-        self, start: Sequence[int], stop: Sequence[int]
-    ) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
-        """Image (channel, a, b, c) and label map (a, b, c) of a box inside the case."""
+CPU = torch.device("cpu")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Patches as read, before augmentation.
-
-    Args:
-        images: (batch, channel, a, b, c), float32.
-        labels: (batch, a, b, c), label values, uint8 or int32.
-        generators: one per sample, to draw its augmentation from.
-        cases: the case of each sample.
-    """
-
-    images: Tensor
-    labels: Tensor
-    generators: list[np.random.Generator]
-    cases: list[int]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What batches are made of.
-
-    Args:
-        patch_size: what the network sees, (a, b, c).
-        read_size: what is read around it, for rotation; at least the patch.
-        batch_size: samples a batch.
-        foreground_share: share of samples put on a label.
-        seed: of the whole training.
-    """
-
-    patch_size: tuple[int, ...]
-    read_size: tuple[int, ...]
-    batch_size: int
-    foreground_share: float
-    seed: int
+def count_threads(device: torch.device) -> int:
+    """How many threads read: one beside a network on the CPU, which needs the cores itself, else the cores but one."""
+    return 1 if device.type == "cpu" else min(MOST_THREADS, max(1, count_cores() - 1))
 
 
 def iterate_batches(
-    sources: Sequence[Source], recipe: Recipe, first: int, last: int | None, *, threads: int = 1
+    sources: Sequence[Source],
+    recipe: Recipe,
+    first: int,
+    last: int | None,
+    *,
+    threads: int | None = None,
+    device: torch.device = CPU,
+    quarantine: Quarantine | None = None,
 ) -> Iterator[Batch]:
     """Batches number ``first`` up to ``last``, read ahead in threads; which thread reads changes nothing.
 
@@ -81,57 +46,77 @@ def iterate_batches(
         recipe: patch, batch and seed.
         first: the number of the first batch.
         last: the number after the last batch; None for no end.
-        threads: how many read.
+        threads: how many read; by the cores and the device where None.
+        device: where the batches are needed; to a CUDA device they are sent while the one before is in use.
+        quarantine: cases left out; those that turn out to be damaged are added as the batch that met them is given.
     Returns:
-        an iterator of batches.
+        an iterator of batches. A damaged case is replaced by another, always the same one for the same sample.
+    Raises:
+        DatasetError: every case is damaged.
     """
+    kept = quarantine if quarantine is not None else Quarantine()
+    count = threads or count_threads(device)
+    read = _read_in_order(sources, recipe, first, last, count, set(kept), pinned=device.type == "cuda")
+    for batch in _send_ahead(read, device) if device.type == "cuda" else read:
+        kept.add(batch.failures)
+        yield batch
+
+
+def _read_in_order(
+    sources: Sequence[Source],
+    recipe: Recipe,
+    first: int,
+    last: int | None,
+    threads: int,
+    left_out: set[str],
+    *,
+    pinned: bool,
+) -> Iterator[Batch]:
+    """Each batch as it would be with one thread: what the batches before it found to be damaged is left out of it."""
     with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="loader") as pool:
-        ahead: deque[object] = deque()
+        ahead: deque[tuple[int, Future[Batch]]] = deque()
         number = first
         try:
             while True:
-                while len(ahead) < READ_AHEAD and (last is None or number < last):
-                    ahead.append(pool.submit(read_batch, sources, recipe, number))
+                while len(ahead) < threads + READ_AHEAD and (last is None or number < last):
+                    known = frozenset(left_out)
+                    ahead.append((number, pool.submit(read_batch, sources, recipe, number, known, pinned=pinned)))
                     number += 1
                 if not ahead:
                     return
-                yield ahead.popleft().result()  # type: ignore[attr-defined]
+                due, future = ahead.popleft()
+                batch = future.result()
+                if any(sources[case].name in left_out for case in batch.cases):
+                    batch = read_batch(sources, recipe, due, left_out, pinned=pinned)
+                found = tuple(outcome for outcome in batch.failures if outcome.case not in left_out)
+                left_out.update(outcome.case for outcome in found)
+                yield replace(batch, failures=found)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def read_batch(sources: Sequence[Source], recipe: Recipe, number: int) -> Batch:
-    """The batch of a number; raises what reading a case raises, with the case's place in ``sources``."""
-    on_label = foreground_slots(recipe.batch_size, recipe.foreground_share)
-    images, labels, generators, cases = [], [], [], []
-    for slot in range(recipe.batch_size):
-        position = number * recipe.batch_size + slot
-        rng = generator_of(recipe.seed, position)
-        case = pick_case(recipe.seed, position, len(sources))
-        source = sources[case]
-        locations = source.locations if slot in on_label else None
-        start = place_patch(rng, source.shape, recipe.patch_size, locations)
-        image, label = read_padded(source, start, recipe)
-        images.append(torch.from_numpy(image))
-        labels.append(torch.from_numpy(label if label.dtype == np.uint8 else label.astype(np.int32)))
-        generators.append(rng)
-        cases.append(case)
-    return Batch(torch.stack(images), torch.stack(labels), generators, cases)
+def _send_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+    """The same batches on a GPU, copied beside its computing, each while the one before is in use."""
+    lane = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    waiting: Batch | None = None
+    for batch in batches:
+        sent = _send(batch, device, lane)
+        if waiting is not None:
+            yield _receive(waiting, device, lane)
+        waiting = sent
+    if waiting is not None:
+        yield _receive(waiting, device, lane)
 
 
-def read_padded(
-    source: Source, start: Sequence[int], recipe: Recipe
-) -> tuple[NDArray[np.float32], NDArray[np.unsignedinteger]]:
-    """The patch to read around ``start``, filled with 0 where it sticks out of the case."""
-    begin = [s - (big - small) // 2 for s, big, small in zip(start, recipe.read_size, recipe.patch_size, strict=True)]
-    inner_start = [max(0, b) for b in begin]
-    inner_stop = [min(n, b + big) for n, b, big in zip(source.shape, begin, recipe.read_size, strict=True)]
-    image, label = source.read_patch(inner_start, inner_stop)
-    if image.shape[1:] == recipe.read_size:
-        return np.ascontiguousarray(image), np.ascontiguousarray(label)
-    place = tuple(slice(a - b, z - b) for a, z, b in zip(inner_start, inner_stop, begin, strict=True))
-    padded = np.zeros((image.shape[0], *recipe.read_size), np.float32)
-    padded[(slice(None), *place)] = image
-    padded_label = np.zeros(recipe.read_size, label.dtype)
-    padded_label[place] = label
-    return padded, padded_label
+def _send(batch: Batch, device: torch.device, lane: torch.cuda.Stream) -> Batch:
+    with torch.cuda.stream(lane):
+        images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
+    return replace(batch, images=images, labels=labels)
+
+
+def _receive(batch: Batch, device: torch.device, lane: torch.cuda.Stream) -> Batch:
+    own = torch.cuda.current_stream(device)
+    own.wait_stream(lane)
+    for part in (batch.images, batch.labels):
+        part.record_stream(own)  # its memory is not given away while this stream still reads it
+    return batch

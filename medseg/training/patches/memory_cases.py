@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import DatasetError
-from medseg.preprocessing import PreparedCase
-from medseg.training.patches.loader import Source
+from medseg.compute import count_cores
+from medseg.compute.memory import read_free_bytes
+from medseg.core.errors import MedsegError
+from medseg.preprocessing import PreparedCase, Scaling, apply_scalings
+from medseg.training.patches.recipe import Source
+
+logger = logging.getLogger(__name__)
 
 # Of the memory that is free when training starts; the rest is the network's and the system's.
 SHARE_OF_FREE_MEMORY = 0.3
@@ -20,46 +25,51 @@ SHARE_OF_FREE_MEMORY = 0.3
 
 @dataclass(frozen=True, eq=False)
 class MemoryCase:
-    """A prepared case as arrays."""
+    """A prepared case as arrays; the image as it is stored, mostly in half the width that the network sees it in."""
 
+    name: str
     shape: tuple[int, int, int]
     locations: dict[int, NDArray[np.int32]]
-    image: NDArray[np.float32]
+    stored: NDArray[Any]
+    scalings: tuple[Scaling, ...]
     reference: NDArray[Any]
 
     def read_patch(self, start: Sequence[int], stop: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """Image (channel, a, b, c) and label map (a, b, c) of a box inside the case."""
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        return self.image[(slice(None), *box)], self.reference[box]
+        return apply_scalings(self.stored[(slice(None), *box)], self.scalings), self.reference[box]
 
 
-def hold_in_memory(cases: Sequence[PreparedCase], channels: int) -> Sequence[Source]:
+def hold_in_memory(cases: Sequence[PreparedCase], *, processes: int = 1) -> Sequence[Source]:
     """The same cases as arrays where all of them fit into a third of the free memory, else as they are.
 
     Args:
-        cases: prepared cases with references.
-        channels: of their images.
+        cases: prepared cases.
+        processes: of this machine that train together, each with the cases of its own.
     Returns:
-        sources of patches, in the same order.
-    Raises:
-        DatasetError: a case has no reference.
+        sources of patches, in the same order. A damaged case stays as it is, so that the loader meets its damage where
+        it would have met it without this.
     """
-    for case in cases:
-        if not case.has_reference:
-            raise DatasetError("it has no reference mask to train on", code="missing_mask", case=case.name)
-    needed = sum(int(np.prod(case.shape)) for case in cases) * (4 * channels + 2)
-    if needed > SHARE_OF_FREE_MEMORY * _free_bytes():
-        return cases  # type: ignore[return-value]  # with a reference, read_patch gives one
-    return [_load(case) for case in cases]
+    needed = sum(map(_count_bytes, cases))
+    if processes * needed > SHARE_OF_FREE_MEMORY * read_free_bytes():
+        return list(cases)
+    with ThreadPoolExecutor(max_workers=count_cores()) as pool:
+        return list(pool.map(_load, cases))
 
 
-def _load(case: PreparedCase) -> MemoryCase:
-    image, reference = case.read_all()
-    assert reference is not None  # checked above
-    return MemoryCase(case.shape, case.locations, image, reference)
+def _count_bytes(case: PreparedCase) -> int:
+    try:
+        return case.count_bytes()
+    except MedsegError:
+        return 0
 
 
-def _free_bytes() -> float:
-    if "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return 4e9  # a system that does not tell: what any machine of the field has
+def _load(case: PreparedCase) -> Source:
+    try:
+        stored, reference = case.read_stored()
+    except MedsegError as error:
+        logger.debug("not held in memory: %s", error)
+        return case
+    if reference is None:  # the loader says so
+        return case
+    return MemoryCase(case.name, case.shape, case.locations, stored, case.scalings, reference)
