@@ -99,6 +99,9 @@ def plan(
     dataset: Annotated[Path | None, typer.Argument(metavar="[DATASET]", help="Images with masks.")] = None,
     workspace: Annotated[Path | None, typer.Option("--workspace", help="Folder to work in.")] = None,
     preset: Annotated[str, typer.Option(help="nnunet, resenc-m, resenc-l, resenc-xl, or cpu.")] = "nnunet",
+    like: Annotated[
+        Path | None, typer.Option(help="A model to fine-tune, whose network, spacing and patch are taken.")
+    ] = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="What training may use; the preset's, else.")] = None,
     target_spacing_mm: Annotated[
         str | None, typer.Option(help="To resample to, in place of the planner's: 1.5 or 0.8,0.8,3 or isotropic.")
@@ -128,6 +131,7 @@ def plan(
             dataset,
             workspace,
             preset=preset,
+            like=like,
             gpu_memory_gb=gpu_memory_gb,
             target_spacing_mm="isotropic" if target_spacing_mm == "isotropic" else parse_numbers(target_spacing_mm),
             window_hu=window_hu,

@@ -82,6 +82,7 @@ def plan(
     workspace: str | Path | None = None,
     *,
     preset: str = "nnunet",
+    like: str | Path | None = None,
     gpu_memory_gb: float | None = None,
     target_spacing_mm: Sequence[float] | Literal["isotropic"] | None = None,
     window_hu: Sequence[float] | None = None,
@@ -98,6 +99,7 @@ def plan(
         dataset: any layout of a data set.
         workspace: the folder to work in; a missing fingerprint is made.
         preset: whose rules to follow.
+        like: a model (or a run's folder) to fine-tune, to take network, spacing and patch from.
         gpu_memory_gb: what training may use on a GPU; the preset's own where None.
         target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice.
         window_hu: lowest and highest HU of CT, in place of the planner's choice.
@@ -115,14 +117,17 @@ def plan(
     """
     from medseg.planning import check_request, explain_plan, take_folds, write_plan, write_plan_from_nnunet
 
-    check_request(preset, gpu_memory_gb, target_spacing_mm, window_hu)  # before the scans are read: minutes
+    check_request(preset, gpu_memory_gb, target_spacing_mm, window_hu, followed=like is not None)
     request: Any = {"preset": preset, "gpu_memory_gb": gpu_memory_gb, "window_hu": window_hu}
-    if nnunet_files is not None:
-        found = write_plan_from_nnunet(*nnunet_files, spacing_mm=target_spacing_mm, as_nnunet=as_nnunet, **request)
-        content = found if isinstance(found, dict) else found.model_dump(mode="json")
+    if nnunet_files is not None and like is None:
+        content = write_plan_from_nnunet(*nnunet_files, spacing_mm=target_spacing_mm, as_nnunet=as_nnunet, **request)
         return StepResult([], f"{nnunet_files[2]}: {', '.join(content['configurations'])}", content)
     if dataset is None or workspace is None:
         raise PlanError("nothing to plan for", remedy="Give DATASET and --workspace, or nnU-Net's files")
+    if like is not None:
+        from medseg.training.starts import open_template
+
+        request["template"] = open_template(like)
     outcomes, space = fingerprint(dataset, workspace, **named).outcomes, Workspace(Path(workspace))
     if folds_file is not None:
         request["folds"] = take_folds(space, folds_file, outcomes, divide_patients=divide_patients)

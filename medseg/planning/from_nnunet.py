@@ -71,7 +71,7 @@ def plan_from_nnunet(
 
 def write_plan_from_nnunet(
     fingerprint: str | Path, dataset_json: str | Path, output: str | Path, **request: Any
-) -> Plan | dict[str, Any]:
+) -> dict[str, Any]:
     """Plan for a data set that nnU-Net fingerprinted, and write the plan.
 
     Args:
@@ -79,17 +79,15 @@ def write_plan_from_nnunet(
         output: the file to write.
         request: as for ``plan_from_nnunet``.
     Returns:
-        what was written.
+        the file's content.
     Raises:
         FormatError: as ``plan_from_nnunet``.
         PlanError: as ``plan_from_nnunet``.
     """
     made = plan_from_nnunet(fingerprint, dataset_json, **request)
-    if isinstance(made, Plan):
-        made.write(output)
-    else:
-        write_json(output, made)
-    return made
+    content = made.model_dump(mode="json") if isinstance(made, Plan) else made
+    write_json(output, content)
+    return content
 
 
 def _choose_by_full_name(

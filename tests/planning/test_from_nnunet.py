@@ -156,12 +156,13 @@ def test_plans_are_written(preset: str, tmp_path: Path) -> None:
     """Ours for every preset, nnU-Net's for its own."""
     paths, output = write_files(tmp_path), tmp_path / "plan.json"
     made = write_plan_from_nnunet(*paths, output, preset=preset)
-    assert Plan.read(output) == made
+    assert read_json(output) == made
+    assert Plan.read(output).preset == preset
     if preset == "cpu":
         with pytest.raises(PlanError, match="no preset 'cpu'"):
             write_plan_from_nnunet(*paths, output, preset=preset, as_nnunet=True)
     else:
-        assert read_json(output) != write_plan_from_nnunet(*paths, output, preset=preset, as_nnunet=True)
+        assert made != write_plan_from_nnunet(*paths, output, preset=preset, as_nnunet=True)
         assert read_json(output)["configurations"]["2d"]["architecture"]["arch_kwargs"]["n_stages"] == 6
 
 
