@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from medseg.core.labels import LabelScheme
+from medseg.core.plugins import Plugin
 from medseg.core.records import Record
 
 FORMAT = "medseg-model-1"
@@ -99,6 +100,7 @@ class ModelRecord(Record):
         mirror_axes: the patch's axes that prediction may flip.
         postprocessing: rules that cross-validation chose.
         provenance: where the weights come from: version, data set, hashes.
+        plugins: the user's own modules that it was trained with; it is not used without them.
         card: what a user should know: intended use, scores, limits.
         familiar: what the training scans looked like; None where it is not known.
         files: SHA-256 of every other file of the folder.
@@ -111,6 +113,7 @@ class ModelRecord(Record):
     mirror_axes: tuple[int, ...]
     postprocessing: tuple[Rule, ...] = ()
     provenance: dict[str, str] = Field(default_factory=dict)
+    plugins: tuple[Plugin, ...] = ()
     card: dict[str, str] = Field(default_factory=dict)
     familiar: Familiar | None = None
     files: dict[str, str] = Field(default_factory=dict)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
 
 FORMAT = "medseg-plan-1"
+# A whole-body scan has 5 * 10^8 voxels, and a patch is a part of one: more is a damaged or a made-up plan.
+LARGEST_PATCH_VOXELS = 2**28
 
 Axis = Annotated[int, Field(ge=0, le=2)]
 Count = Annotated[int, Field(ge=1)]
@@ -131,7 +134,9 @@ class Configuration(Record):
         uncapped_batch_size: what the preset's rules give, where our cap by the size of the data set makes it smaller.
         batch_dice: whether the Dice loss is taken over the whole batch together.
         normalisation: per channel.
-        memory_gb: predicted peak of training.
+        memory_gb: predicted peak of a training step; None for a network whose memory has no closed form.
+        measured_memory_gb: the same as a dry run measured it before training; None where there was none, as in a plan
+            that nothing was trained by and on a CPU.
         logit_floor: on the way back to the scan's grid, logits become log-probabilities of at least this; a far surer
             neighbour then does not push a border away from it. None: plain logits, as nnU-Net does.
         previous: the configuration whose masks it reads besides the images (the first stage of a cascade).
@@ -147,10 +152,19 @@ class Configuration(Record):
     normalisation: tuple[NormalisationPlan, ...]
     network: NetworkPlan
     training: TrainingPlan
-    memory_gb: float
+    memory_gb: float | None
+    measured_memory_gb: float | None = None
     logit_floor: float | None = None
     uncapped_batch_size: Count | None = None
     previous: str | None = None
+
+    @field_validator("patch_size")
+    @classmethod
+    def _check_patch(cls, patch_size: tuple[int, int, int]) -> tuple[int, int, int]:
+        if math.prod(patch_size) > LARGEST_PATCH_VOXELS:
+            voxels = " x ".join(map(str, patch_size))
+            raise ValueError(f"a patch of {voxels} voxels, expected at most {LARGEST_PATCH_VOXELS} in all")
+        return patch_size
 
 
 class Plan(Record):

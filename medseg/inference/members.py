@@ -57,7 +57,7 @@ def load_member(
         engine: what computes them.
         precision: ``exact`` computes in float32, ``bf16`` in bfloat16 where a product allows it.
         mirroring: whether mirrored copies are averaged.
-        network: the function that built the network in training, where it was not the plan's.
+        network: the function that built the network in training, where it was an object.
     Returns:
         the networks, ready to run.
     Raises:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -15,8 +17,11 @@ from medseg.core import atomic
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.manifest import hash_file
 from medseg.core.model import Member, ModelRecord
-from medseg.core.plan import Configuration, Plan
-from medseg.networks import BuildNetwork, build_network
+from medseg.core.plan import Configuration, NetworkPlan, Plan
+from medseg.core.plugins import Plugin, find_plugin
+from medseg.networks import BuildNetwork, build_network, is_object
+
+logger = logging.getLogger(__name__)
 
 RECORD = "model.json"
 PLAN = "plan.json"
@@ -173,15 +178,49 @@ def load_networks(
         member: whose networks.
         folds: which of its folds.
         device: where the networks go.
-        architecture: the function that built the network in training, where it was not the plan's.
+        architecture: the function that built the network in training, where it was an object. Where some of the
+            model's configurations were trained with an object, it is taken for those alone.
     Returns:
         a network per fold, in the order of ``folds``.
     Raises:
-        ModelError: the weights do not fit the plan's network, or hold numbers that are not finite.
+        ModelError: the weights do not fit the plan's network, hold numbers that are not finite, or need a plugin that
+            is not loaded.
+        PlanError: the network was an object, which is not given.
     """
+    refuse_without_plugins(model)
     configuration = model.plan.configuration(member.configuration)
+    if not is_object(configuration.network) and any(map(is_object, _list_networks(model))):
+        architecture = None
     inputs = count_inputs(model.plan, member)
     return [_load_network(model, configuration, inputs, fold, device, architecture) for fold in folds]
+
+
+def refuse_without_plugins(model: Model) -> None:
+    """Refuse a model whose plugins are not loaded; one that changed since training is told once.
+
+    Args:
+        model: an opened model.
+    Raises:
+        ModelError: a plugin is not loaded; its name is what ``--plugin`` needs.
+    """
+    for plugin in model.record.plugins:
+        now = find_plugin(plugin.name)
+        if now is None:
+            raise ModelError(
+                f"the model was trained with the plugin {plugin.line()}, which is not loaded", code="missing_plugin",
+                file=model.folder, remedy=f"Add --plugin {plugin.name}; in Python, import {plugin.name} first",
+            )  # fmt: skip
+        if now.sha256 != plugin.sha256:
+            _tell_change(plugin, now)
+
+
+@cache
+def _tell_change(then: Plugin, now: Plugin) -> None:
+    logger.warning("the plugin has changed since the model was trained: %s then, %s now", then.line(), now.line())
+
+
+def _list_networks(model: Model) -> list[NetworkPlan]:
+    return [model.plan.configuration(configuration).network for configuration, _ in _list_weights(model.record)]
 
 
 def count_inputs(plan: Plan, member: Member) -> int:

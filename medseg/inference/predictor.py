@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medseg.compute.devices import choose_device
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.model import Rule
+from medseg.core.plugins import load_plugins
 from medseg.core.volume import Segmentation, Volume
 from medseg.inference.engines import Engine, Precision, choose_engine
 from medseg.inference.familiarity import find_unfamiliar
@@ -69,6 +70,7 @@ class Predictor:
         overlap: float = 0.5,
         mirroring: bool = True,
         network: str | BuildNetwork | None = None,
+        plugins: Sequence[str] = (),
     ) -> Self:
         """Load a model's networks, or those of several models whose probabilities are averaged.
 
@@ -80,17 +82,19 @@ class Predictor:
             precision: ``exact`` computes in float32, ``bf16`` in bfloat16 where a product allows it.
             overlap: share of a window that neighbours share, at least 0 and below 1.
             mirroring: average over mirrored copies, along the axes that training mirrored.
-            network: the function that built the network in training, where it was not the plan's.
+            network: the function that built the network in training, where it was an object.
+            plugins: modules to import first, where the model was trained with them.
         Returns:
             the predictor.
         Raises:
             ModelError: a folder is no model, damaged, has no such fold, or the models have different channels.
-            PlanError: an overlap out of range.
+            PlanError: an overlap out of range, a plugin that cannot be imported, or a network object that is missing.
             ResourceError: the device is not there.
             MissingExtraError: the engine is not installed.
         """
         if not 0 <= overlap < 1:
             raise PlanError(f"overlap {overlap} is not from 0 up to below 1", remedy="Use --overlap 0.5")
+        load_plugins(plugins)
         folders = [model] if isinstance(model, str | Path) else list(model)
         models = tuple(open_model(folder) for folder in folders)
         if not models:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration, NetworkPlan
 from medseg.core.registry import Registry
 from medseg.networks import mednext
@@ -22,6 +23,9 @@ BuildNetwork = Callable[[NetworkPlan, int, int], nn.Module]
 
 # Those that take only inputs that the plan's strides divide, and whose memory has a closed form.
 UNETS = ("plain_unet", "residual_unet")
+
+# What a plan has in place of a name where the network was an object.
+OBJECT = "object "
 
 NETWORKS: Registry[BuildNetwork] = Registry("network")
 NETWORKS.add("plain_unet")(build_plain_unet)
@@ -50,10 +54,33 @@ def build_network(
     Returns:
         a module from (batch, channel, ...) to a list of logits, the finest first; with one tensor in evaluation mode.
     Raises:
-        PlanError: the table has no such network, or it cannot be built for the plan.
+        PlanError: the table has no such network, it cannot be built for the plan, or it was an object and is not given.
     """
+    if network is None and is_object(configuration.network):
+        raise PlanError(
+            f"{configuration.name} was trained with a network that no table holds: {configuration.network.name}",
+            code="missing_network",
+            remedy="In Python give network=... again; or register it in a plugin, and train with --plugin",
+        )
     build = NETWORKS.get(network or configuration.network.name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = build(configuration.network, inputs, outputs)
     return module if isinstance(module, Adapter | UNet) else give_list(module)
+
+
+def is_object(plan: NetworkPlan) -> bool:
+    """Whether the network was given as an object, which no file holds."""
+    return plan.name.startswith(OBJECT)
+
+
+def name_object(thing: object) -> str:
+    """What stands in plans and records in place of an object.
+
+    Args:
+        thing: a function, a class or an instance.
+    Returns:
+        ``object my_module.build_net``.
+    """
+    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    return f"{OBJECT}{named.__module__}.{named.__qualname__}"

@@ -31,8 +31,9 @@ def explain_plan(plan: Plan) -> str:
 def _summarise(configuration: Configuration) -> str:
     patch = configuration.patch_size[3 - configuration.dimensions :]
     spacing = format_mm(configuration.spacing_mm)
+    memory = "" if configuration.memory_gb is None else f", about {configuration.memory_gb:g} GB"
     return (
         f"patch {format_shape(patch)}, batch {configuration.batch_size}, spacing {spacing}, "
         f"{len(configuration.network.features)} stages of {configuration.network.features[0]} to "
-        f"{max(configuration.network.features)} channels, about {configuration.memory_gb:g} GB"
+        f"{max(configuration.network.features)} channels{memory}"
     )

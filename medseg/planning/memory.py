@@ -120,19 +120,28 @@ def estimate_memory_gb(
         batch_size: patches per step.
         input_channels: of the image.
         output_channels: of the logits.
-        training: its optimiser and averaging decide how often the weights are kept.
+        training: its optimiser and averaging decide how often the weights are kept, its gradient checkpointing which
+            features are.
         bytes_per_element: of a feature map: 2 in bf16 or fp16, 4 in float32.
     Returns:
         gigabytes.
     """
-    per_patch = estimate_patch_bytes(network, patch, input_channels, output_channels, bytes_per_element)
+    per_patch = estimate_patch_bytes(
+        network, patch, input_channels, output_channels, bytes_per_element, twice=training.gradient_checkpointing
+    )
     copies = WEIGHT_COPIES[training.optimiser] + (training.ema_decay > 0)
     weights = 4 * copies * count_weights(network, input_channels, output_channels)
     return round(FIXED_GB + (batch_size * per_patch + weights) / BYTES_PER_GB, 2)
 
 
 def estimate_patch_bytes(
-    network: NetworkPlan, patch: Sequence[int], input_channels: int, output_channels: int, bytes_per_element: int
+    network: NetworkPlan,
+    patch: Sequence[int],
+    input_channels: int,
+    output_channels: int,
+    bytes_per_element: int,
+    *,
+    twice: bool = False,
 ) -> int:
     """The bytes that one patch takes at the peak of a training step: features, loss and image.
 
@@ -142,29 +151,38 @@ def estimate_patch_bytes(
         input_channels: of the image.
         output_channels: of the logits.
         bytes_per_element: of a feature map: 2 in bf16 or fp16, 4 in float32.
+        twice: features are computed twice (gradient checkpointing): each stage keeps its result, and the largest one
+            all it computes, while it is run again.
     Returns:
         bytes.
     """
     voxels = stage_voxels(network, patch)
-    each = CONVOLUTIONS_PER_BLOCK.get(network.name, 1)
-    elements = _count_kept_beside(network, voxels) if network.name in CONVOLUTIONS_PER_BLOCK else 0
-    for stage, (features, size) in enumerate(zip(network.features, voxels, strict=True)):
-        elements += KEPT_TENSORS_PER_CONVOLUTION * each * network.convolutions[stage] * features * size
-        if stage < len(network.decoder_convolutions):
-            # The first convolution keeps its input of twice the channels: skip and upsampled map joined.
-            kept = KEPT_TENSORS_PER_CONVOLUTION * network.decoder_convolutions[stage] + 1
-            elements += kept * features * size
+    encoder = _count_kept_by_encoder(network, voxels)
+    maps = [features * size for features, size in zip(network.features, voxels, strict=True)]
+    # The first convolution keeps its input of twice the channels: skip and upsampled map joined.
+    decoder = [
+        (KEPT_TENSORS_PER_CONVOLUTION * n + 1) * size
+        for n, size in zip(network.decoder_convolutions, maps[:-1], strict=True)
+    ]
+    if twice:
+        elements = sum(maps) + sum(maps[:-1]) + max(encoder + decoder)
+    else:
+        elements = sum(encoder) + sum(decoder)
+    if network.name in CONVOLUTIONS_PER_BLOCK:
+        elements += KEPT_TENSORS_PER_CONVOLUTION * maps[0]  # the stem
     # While going back, the gradients of the two largest maps exist beside what is kept.
-    elements += 2 * 2 * network.features[0] * voxels[0]
+    elements += 2 * 2 * maps[0]
     logits = output_channels * sum(voxels[: max(1, len(network.decoder_convolutions))])
     image = input_channels * voxels[0]
     return elements * bytes_per_element + 4 * (LOSS_FLOATS_PER_LOGIT * logits + IMAGE_FLOATS_PER_VOXEL * image)
 
 
-def _count_kept_beside(network: NetworkPlan, voxels: Sequence[int]) -> int:
-    """What a residual encoder keeps besides its blocks' convolutions: the stem, and the shortcuts that project."""
-    features = network.features
-    kept = KEPT_TENSORS_PER_CONVOLUTION * features[0] * voxels[0]
-    for before, here, size in zip(features, features[1:], voxels[1:], strict=False):
-        kept += (before + here) * size if before != here else 0
+def _count_kept_by_encoder(network: NetworkPlan, voxels: Sequence[int]) -> list[int]:
+    """Elements that each encoder stage keeps: its convolutions' and those of a shortcut that projects."""
+    each = CONVOLUTIONS_PER_BLOCK.get(network.name, 1)
+    kept, before = [], network.features[0]
+    for convolutions, features, size in zip(network.convolutions, network.features, voxels, strict=True):
+        projected = (before + features) * size if each > 1 and before != features else 0
+        kept.append(KEPT_TENSORS_PER_CONVOLUTION * each * convolutions * features * size + projected)
+        before = features
     return kept

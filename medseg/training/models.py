@@ -22,6 +22,7 @@ from medseg.io.files import split_ending
 from medseg.postprocessing import choose_rules, tabulate_case
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.choosing import Choice, choose_candidate, rate_candidate
+from medseg.training.origin import read_plugins
 from medseg.training.splits import Fold, finished_folds
 from medseg.training.validation import read_reference
 
@@ -63,6 +64,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         mirror_axes=used.training.prediction_axes,
         postprocessing=rules,
         provenance=_describe_origin(dataset, best.cases),
+        plugins=read_plugins([space.run(best.configuration, fold) for fold in best.folds]),
         card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
         familiar=_describe_training(space, plan, used),
     )

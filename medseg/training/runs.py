@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medseg.compute import map_cases
@@ -11,10 +11,12 @@ from medseg.core.dataset import Dataset
 from medseg.core.errors import PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
 from medseg.core.plan import Configuration
+from medseg.core.plugins import load_plugins
 from medseg.core.results import Score, write_rows
 from medseg.core.workspace import Workspace, read_plan
 from medseg.preprocessing import PreparedCase
 from medseg.training.folds import train_fold
+from medseg.training.origin import mark_network, note_origin, split_objects
 from medseg.training.settings import change_settings
 from medseg.training.splits import Fold, split_cases
 from medseg.training.validation import make_validator, mask_ending, read_reference, validate_case
@@ -33,6 +35,7 @@ def run_fold(
     device: str = "auto",
     restart: bool = False,
     settings: Mapping[str, str] | None = None,
+    plugins: Sequence[str] = (),
     **objects: Any,
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Train a fold of a workspace and validate it on whole scans.
@@ -44,6 +47,7 @@ def run_fold(
         fold: its number, or ``all``.
         seconds, epochs, device, restart: as for ``train_fold``.
         settings: other values for keys of the configuration.
+        plugins: modules that enter networks or losses into the tables; the model is not used without them.
         objects: ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``train_fold``.
     Returns:
         an outcome per validation case and their scores, which also stand in ``validation/scores.csv``.
@@ -54,9 +58,12 @@ def run_fold(
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
     started, plan = name_time(), read_plan(space)
     refuse_second_stage(plan.configuration(name))
-    configuration = change_settings(plan.configuration(name), settings or {})
+    loaded = load_plugins(plugins)  # before the names that they bring are looked up
+    named, objects = split_objects(objects)
+    configuration = mark_network(change_settings(plan.configuration(name), {**named, **(settings or {})}), objects)
     training, validation = split_cases(space, name, fold)
     folder = space.run(name, fold)
+    note_origin(folder, loaded, objects, restart=restart)
     trained = train_fold(
         plan, configuration, training, validation, folder, title=f"{name} fold {fold}", seconds=seconds, epochs=epochs,
         device=device, restart=restart, **objects,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pydantic
 
 from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration
+from medseg.networks import NETWORKS, UNETS
+from medseg.training.losses import LOSSES
 
 # Of a configuration, besides the keys of its training; the others would no longer fit the prepared cases.
-CHANGEABLE = ("batch_size", "patch_size", "batch_dice")
+CHANGEABLE = ("batch_size", "patch_size", "batch_dice", "network")
+AUTOMATIC = "auto"
 
 
 def change_settings(configuration: Configuration, settings: Mapping[str, str]) -> Configuration:
@@ -19,12 +23,12 @@ def change_settings(configuration: Configuration, settings: Mapping[str, str]) -
 
     Args:
         configuration: the plan's.
-        settings: ``{"learning_rate": "0.001", "batch_size": "4", "patch_size": "64,96,96"}``: keys of the
-            configuration or of its training.
+        settings: ``{"learning_rate": "0.001", "patch_size": "64,96,96", "network": "mednext_s"}``: keys of the
+            configuration or of its training; ``network`` is a name of the table of networks.
     Returns:
         a new configuration.
     Raises:
-        PlanError: an unknown key, or a value that does not fit the key or the network.
+        PlanError: an unknown key or name, or a value that does not fit the key or the network.
     """
     content = configuration.model_dump(mode="json")
     for key, text in settings.items():
@@ -32,18 +36,33 @@ def change_settings(configuration: Configuration, settings: Mapping[str, str]) -
         if key not in content["training"] and key not in CHANGEABLE:
             known = ", ".join([*content["training"], *CHANGEABLE])
             raise PlanError(f"unknown setting {key!r}", code="unknown_setting", remedy=f"Known: {known}")
-        is_list = isinstance(part[key], list | tuple)
-        part[key] = text.split(",") if is_list and text else [] if is_list else text
+        if key == "network":
+            NETWORKS.get(text)
+            part, key = part["network"], "name"
+        part[key] = _parse(key, text, isinstance(part[key], list))
     try:
         changed = Configuration.model_validate(content)
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         raise PlanError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", code="bad_setting") from None
+    if "loss" in settings and changed.training.loss != AUTOMATIC:
+        LOSSES.get(changed.training.loss)
     _check_sizes(changed)
     return changed
 
 
+def _parse(key: str, text: str, is_list: bool) -> Any:
+    """The value as JSON would have it; its type is checked with the whole configuration."""
+    if key == "side_pairs":
+        return [pair.split(":") for pair in text.split(",") if pair]
+    if key == "side_axis" and text in ("", "none"):
+        return None
+    return [part for part in text.split(",") if part] if is_list else text
+
+
 def _check_sizes(configuration: Configuration) -> None:
+    if configuration.network.name not in UNETS:  # the others take any size, or a plugin's own tells
+        return
     patch = configuration.patch_size[3 - configuration.dimensions :]
     steps = [math.prod(strides) for strides in zip(*configuration.network.strides, strict=True)]
     if configuration.batch_size < 1 or any(n < 1 or n % step for n, step in zip(patch, steps, strict=True)):

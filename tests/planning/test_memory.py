@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from medseg.core.plan import Configuration
-from medseg.networks import build_network
+from medseg.networks import build_network, checkpoint_gradients
 from medseg.networks.blocks import ResidualBlock
 from medseg.planning import make_plan
 from medseg.planning.cost import count_products, predict_step_seconds
@@ -107,9 +107,8 @@ def averaged_shortcuts(network: nn.Module, image: torch.Tensor) -> list[torch.Te
     return found
 
 
-def test_predicted_memory_covers_what_is_kept(built: tuple[Configuration, nn.Module, torch.Tensor, int]) -> None:
-    """What autograd keeps for going back is less than predicted for features, loss and image, and not far less."""
-    configuration, network, image, outputs = built
+def count_kept_bytes(network: nn.Module, image: torch.Tensor) -> int:
+    """What autograd keeps for going back, weights aside."""
     kept: dict[int, int] = {}
     weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
 
@@ -123,8 +122,26 @@ def test_predicted_memory_covers_what_is_kept(built: tuple[Configuration, nn.Mod
         logits = network(image)
         loss = sum(level.float().softmax(1)[:, 0].log().mean() for level in logits)
     assert isinstance(loss, torch.Tensor)
+    return sum(kept.values())
+
+
+def test_predicted_memory_covers_what_is_kept(built: tuple[Configuration, nn.Module, torch.Tensor, int]) -> None:
+    """What autograd keeps for going back is less than predicted for features, loss and image, and not far less."""
+    configuration, network, image, outputs = built
     predicted = estimate_patch_bytes(configuration.network, image.shape[2:], image.shape[1], outputs, 4)
-    assert 0.5 * predicted < sum(kept.values()) < predicted
+    assert 0.5 * predicted < count_kept_bytes(network, image) < predicted
+
+
+def test_predicted_memory_of_checkpointing(built: tuple[Configuration, nn.Module, torch.Tensor, int]) -> None:
+    """Where features are computed twice, less is kept than predicted, which is less than without."""
+    configuration, network, image, outputs = built
+    size = (configuration.network, image.shape[2:], image.shape[1], outputs, 4)
+    predicted = estimate_patch_bytes(*size, twice=True)
+    whole = count_kept_bytes(network, image)
+    checkpoint_gradients(network)
+    kept = count_kept_bytes(network, image)
+    assert kept < predicted < estimate_patch_bytes(*size)
+    assert kept < 0.75 * whole
 
 
 def test_memory_grows_with_the_batch_and_shrinks_with_the_type() -> None:

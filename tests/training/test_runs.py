@@ -21,7 +21,6 @@ from medseg.training import choose_candidate, rate_candidate
 from medseg.training.choosing import Candidate
 from medseg.training.models import build_model
 from medseg.training.runs import run_fold
-from medseg.training.settings import change_settings
 from medseg.training.splits import finished_folds, split_cases
 from medseg.training.whole_runs import choose_jobs
 from tests.preprocessing.examples import CLASSES, make_scan
@@ -165,47 +164,6 @@ def test_without_trained_folds_there_is_no_model(tmp_path: Path) -> None:
     make_plan(make_configuration()).write(space.plan)
     with pytest.raises(ModelError, match="no fold is trained yet"):
         build_model(space, Dataset(tmp_path, "a", "b", ()))
-
-
-def test_settings_change_values_of_any_kind() -> None:
-    before = make_configuration()
-    changed = change_settings(
-        before,
-        {
-            "learning_rate": "0.5",
-            "batch_size": "4",
-            "patch_size": "16,8,24",
-            "batch_dice": "true",
-            "mirror_axes": "0,2",
-        },
-    )
-    assert changed.training.learning_rate == 0.5
-    assert changed.batch_size == 4
-    assert changed.patch_size == (16, 8, 24)
-    assert changed.batch_dice is True
-    assert changed.training.mirror_axes == (0, 2)
-    assert change_settings(before, {"mirror_axes": ""}).training.mirror_axes == ()
-    assert change_settings(before, {}) == before
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"lr": "1"}, "unknown setting 'lr'"),
-        ({"spacing_mm": "2,2,2"}, "unknown setting 'spacing_mm'"),  # the prepared cases have another
-        ({"network": "x"}, "unknown setting 'network'"),
-        ({"batch_size": "many"}, "batch_size: .*valid integer"),
-        ({"optimiser": "adam"}, "training.optimiser: .*'sgd' or 'adamw'"),
-        ({"patch_size": "8,8"}, "patch_size.2: "),
-        ({"patch_size": "8,7,8"}, "multiples of 2, 2, 2"),
-        ({"batch_size": "0"}, "batch_size: .*greater than or equal to 1"),
-        ({"learning_rate": "-1"}, "training.learning_rate: .*greater than 0"),
-        ({"mirror_axes": "0,7"}, "training.mirror_axes.1: .*less than or equal to 2"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(settings: dict[str, str], message: str) -> None:
-    with pytest.raises(PlanError, match=message):
-        change_settings(make_configuration(), settings)
 
 
 def make_score(case: str, label: str, value: float | None, instance: int = 0, metric: str = "dice") -> Score:
