@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -71,12 +70,16 @@ class Geometry:
     @property
     def orientation(self) -> str:
         """The patient's direction that each axis runs to, such as ``LPS``: i to the left, j to the back, k upwards."""
-        directions = self.affine[:3, :3] / np.asarray(self.spacing_mm)
-        # Of the six ways to give each axis a direction of its own, the one that fits best; oblique grids have one too.
-        best = max(
-            permutations(range(3)), key=lambda order: sum(abs(directions[order[axis], axis]) for axis in range(3))
-        )
-        return "".join(DIRECTIONS[best[axis]][int(directions[best[axis], axis] > 0)] for axis in range(3))
+        # The rotation nearest to the affine (sheared grids have one too); then, as nibabel and SimpleITK do, the axis
+        # that follows a direction most closely takes it, and the others share what is left.
+        left, _, right = np.linalg.svd(self.affine[:3, :3] / np.asarray(self.measured_mm))
+        cosines, letters = left @ right, ["", "", ""]
+        open_cosines = np.abs(cosines)
+        for axis in np.argsort(-open_cosines.max(axis=0), kind="stable"):
+            direction = int(open_cosines[:, axis].argmax())
+            letters[axis] = DIRECTIONS[direction][int(cosines[direction, axis] > 0)]
+            open_cosines[direction] = -1
+        return "".join(letters)
 
     @property
     def voxel_volume_mm3(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,6 +11,11 @@ import pydantic
 
 from medseg.core import atomic
 from medseg.core.errors import FormatError
+
+# Of a fault that entries of a list share, so many are named; of what was found, so many characters are shown.
+MOST_PLACES, LONGEST_VALUE = 3, 60
+# What pydantic puts before the words of a check of ours.
+VALIDATOR = "Value error, "
 
 
 class Record(pydantic.BaseModel):
@@ -35,7 +41,8 @@ class Record(pydantic.BaseModel):
         Returns:
             the record.
         Raises:
-            FormatError: unknown keys, missing keys or wrong values; all of them are listed with their paths.
+            FormatError: unknown keys, missing keys or wrong values; all are listed with their paths and what was found,
+                of a fault that entries of one list share the first three.
         """
         try:
             return cls.model_validate(content)
@@ -76,5 +83,23 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def _list_faults(error: pydantic.ValidationError) -> str:
-    faults = (f"{'.'.join(str(part) for part in fault['loc']) or 'top'}: {fault['msg']}" for fault in error.errors())
-    return "; ".join(faults)
+    """Every fault with its path and what was found; a fault that entries of a list share is said once."""
+    shared: dict[tuple[object, ...], list[tuple[str, str]]] = {}
+    for fault in error.errors():
+        path = ".".join(map(str, fault["loc"])) or "top"
+        found = "" if fault["type"] == "missing" else _shorten(fault["input"])
+        entry = tuple(part for part in fault["loc"] if not isinstance(part, int))
+        shared.setdefault((entry, fault["msg"]), []).append((path, found))
+    return "; ".join(_tell_fault(str(message), listed) for (_, message), listed in shared.items())
+
+
+def _tell_fault(message: str, listed: list[tuple[str, str]]) -> str:
+    shown, left = listed[:MOST_PLACES], len(listed) - MOST_PLACES
+    paths = ", ".join(path for path, _ in shown) + (f" and {left} more" if left > 0 else "")
+    found = ", ".join(dict.fromkeys(value for _, value in shown if value))
+    return f"{paths}: {message.removeprefix(VALIDATOR)}{f', found {found}' if found else ''}"
+
+
+def _shorten(value: object) -> str:
+    text = reprlib.repr(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."

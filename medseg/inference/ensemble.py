@@ -43,7 +43,7 @@ def average_probabilities(
         folder: for a temporary file where the models' networks go through the scan along different axes; the system's
             where None. It is gone afterwards, however this ends.
     Returns:
-        the mask on the scan's grid: of a softmax the likeliest label, of equal ones the first; of a sigmoid what is
+        the mask on the scan's grid: of a softmax the likeliest label, of equals the lowest value; of a sigmoid what is
         above one half, painted in order. And the mean, (channel, i, j, k) in the first model's order, float32, or None.
     Raises:
         ModelError: the models have different labels.
@@ -84,9 +84,9 @@ def pick_labels(probabilities: NDArray[np.float32], labels: LabelScheme) -> NDAr
             picked[chance > 0.5] = value
         return picked
     best = probabilities[0].copy()
-    for chance, value in zip(probabilities[1:], values[1:], strict=True):
-        picked[chance > best] = value
-        np.maximum(best, chance, out=best)
+    for value, channel in sorted((value, channel) for channel, value in enumerate(values))[1:]:
+        picked[probabilities[channel] > best] = value
+        np.maximum(best, probabilities[channel], out=best)
     return picked
 
 

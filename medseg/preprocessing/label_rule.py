@@ -20,17 +20,29 @@ class LabelRule:
     """What the channels of a network write into a label map.
 
     Args:
-        values: each channel's, uint8 or uint16.
+        values: each channel's, uint8 or uint16; with a softmax rising, so that of equal logits the lowest value wins
+            whatever the order in which the labels are listed.
         paints: whether channels are painted one over another (sigmoid), else the largest logit wins (softmax).
+        order: the network's channels in the order of ``values``; None where it is the network's own.
     """
 
     values: NDArray[Any]
     paints: bool
+    order: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, labels: LabelScheme) -> LabelRule:
         """The rule of a label scheme."""
-        return cls(np.array(labels.channel_values(), labels.value_type()), labels.output == "sigmoid")
+        values = np.array(labels.channel_values(), labels.value_type())
+        if labels.output == "sigmoid":
+            return cls(values, paints=True)
+        order = tuple(int(channel) for channel in values.argsort(kind="stable"))
+        rises = order == tuple(range(len(order)))
+        return cls(values[list(order)], paints=False, order=None if rises else order)
+
+    def arrange(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (channel, a, b, c) of the network with the channels in the order of ``values``."""
+        return logits if self.order is None else logits[list(self.order)]
 
 
 def choose_threshold(kind: torch.dtype) -> float:

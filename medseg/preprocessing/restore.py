@@ -40,7 +40,7 @@ def restore_blocks(
     Returns:
         label values on the whole scan's grid in file order, 0 outside the box that was kept. Each logit is interpolated
         linearly in float64 and rounded once: to half precision where the network's logits are halves and no floor is
-        given, else to float32. Softmax: the largest logit wins, of equal ones the lowest class; sigmoid: what is more
+        given, else to float32. Softmax: the largest logit wins, of equal ones the lowest value; sigmoid: what is more
         likely than not is painted in the scheme's order. Besides the label map only the last plane of earlier blocks is
         held.
     Raises:
@@ -50,14 +50,14 @@ def restore_blocks(
     reads, rule = list_reads(grid), LabelRule.of(labels)
     full = np.zeros(grid.shape, labels.value_type(), order="F")  # as files are written
     kept, compiled = view_kept_box(full, grid), is_worth_compiling(grid, labels)
+    copies = floor is not None or rule.order is not None
 
     for region in cut_regions(blocks, (labels.channel_count, *grid.resampled_shape), reads.axes):
-        for part in region.cut_rows(reads.axes[0], _choose_rows(region, reads, copies=floor is not None)):
-            labelled = _pick_labels(
-                as_resampled_type(part.logits, labels, floor), part.list_reads(reads.axes), rule, compiled=compiled
-            )
+        for part in region.cut_rows(reads.axes[0], _choose_rows(region, reads, copies=copies)):
+            logits = rule.arrange(as_resampled_type(part.logits, labels, floor))
+            labelled = _pick_labels(logits, part.list_reads(reads.axes), rule, compiled=compiled)
             _paste(kept, labelled, part, reads)
-            del part
+            del part, logits
         del region  # before the next block is computed
     return Segmentation(full, grid.to_geometry())
 

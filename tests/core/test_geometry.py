@@ -65,6 +65,16 @@ def test_spacing_and_volume(geometry: Geometry) -> None:
     assert geometry.voxel_volume_ml == pytest.approx(geometry.voxel_volume_mm3 / 1000)
 
 
+def test_steeply_oblique_grids_have_nibabels_orientation() -> None:
+    rng = np.random.default_rng(0)
+    for turn in Rotation.random(500, rng=rng):
+        affine = np.eye(4)
+        affine[:3, :3] = turn.as_matrix() * rng.uniform(0.3, 5, 3)
+        affine[0, 1] += rng.uniform(-0.3, 0.3)  # sheared a little
+        codes = nib.orientations.aff2axcodes(affine)
+        assert Geometry((3, 4, 5), affine).orientation == "".join(codes)
+
+
 def test_volume_of_a_sheared_grid_is_exact() -> None:
     # A CT with a tilted gantry: slices 2 mm apart, each shifted by 1.5 mm; the volume is base times height.
     affine = np.array([[1.0, 0, 0, 0], [0, 1.0, 1.5, 0], [0, 0, 2.0, 0], [0, 0, 0, 1]])

@@ -76,7 +76,33 @@ def test_every_fault_is_listed_with_its_path(tmp_path: Path) -> None:
         "configurations.3d_fullres.normalisation.0.scheme: ",
     ):
         assert part in message
+    assert "found 'many'" in message
+    assert "found 'magic'" in message
     assert "\n" not in message
+
+
+def test_a_fault_that_entries_of_a_list_share_is_said_once() -> None:
+    content = json.loads(PLAN.to_json())
+    content["configurations"]["3d_fullres"]["patch_size"] = [0, -8, -9]
+    content["configurations"]["3d_fullres"]["network"]["features"] = ["x" * 1000] * 50
+    with pytest.raises(FormatError) as caught:
+        Plan.parse(content)
+    patch, features = caught.value.reason.split("; ")
+    where = "configurations.3d_fullres"
+    assert patch == (
+        f"{where}.patch_size.0, {where}.patch_size.1, {where}.patch_size.2: "
+        "Input should be greater than or equal to 1, found 0, -8, -9"
+    )
+    assert "network.features.2 and 47 more: " in features
+    assert features.count("Input should be") == 1
+    assert len(features) < 400
+
+
+def test_a_patch_that_no_machine_holds_is_refused_by_name() -> None:
+    content = json.loads(PLAN.to_json())
+    content["configurations"]["3d_fullres"]["patch_size"] = [1000, 1000, 1000]
+    with pytest.raises(FormatError, match=r"patch_size: .*1000 x 1000 x 1000 voxels"):
+        Plan.parse(content)
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])

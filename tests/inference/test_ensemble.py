@@ -89,6 +89,8 @@ def test_labels_that_are_equally_likely() -> None:
     half = np.array([[0.5, 0.6, 0.6, 0.1], [0.9, 0.5, 0.9, 0.2]], np.float32)
     assert pick_labels(half, REGIONS).tolist() == [2, 1, 2, 0]  # later regions are painted over earlier ones
     assert pick_labels(ties, CLASSES).dtype == np.uint8
+    listed = LabelScheme.make({"tumour": 3, "organ": 1})
+    assert pick_labels(ties[[0, 2, 1]], listed).tolist() == [0, 1, 3]
     many = LabelScheme.make({"a": 1, "b": 300})
     assert pick_labels(ties, many).dtype == np.uint16
 

@@ -10,7 +10,14 @@ from medseg.core.errors import GeometryError
 from medseg.core.labels import LabelScheme
 from medseg.core.plan import NormalisationPlan
 from medseg.grids import resample_array
-from medseg.preprocessing import bound_logits, prepare_case, restore_probabilities, restore_segmentation
+from medseg.preprocessing import (
+    bound_logits,
+    prepare_case,
+    restore_blocks,
+    restore_probabilities,
+    restore_segmentation,
+)
+from medseg.preprocessing.restore import as_block
 from tests.preprocessing.examples import CLASSES, REGIONS, make_plan, make_scan
 
 ZSCORE = (NormalisationPlan(scheme="zscore"),)
@@ -93,6 +100,24 @@ def test_equal_logits_give_the_lowest_class_and_later_regions_paint_over() -> No
     restored = restore_segmentation(zeros + 1.0, grid, REGIONS).array
     assert np.all(restored[2:19, 3:23, 4:13] == 2)
     assert np.all(restore_probabilities(zeros, grid, REGIONS)[:, :2] == 0.0)
+
+
+@pytest.mark.parametrize("compiled_from", [0, 2**60])
+@pytest.mark.parametrize("floor", [None, -5.0])
+def test_of_equal_logits_the_lowest_value_wins_however_labels_are_listed(
+    compiled_from: int, floor: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medseg.preprocessing.restore.COMPILED_FROM", compiled_from)
+    volume, _ = make_scan()
+    rising = LabelScheme.make({"a": 1, "b": 2, "c": 3})
+    listed = LabelScheme.make({"c": 3, "a": 1, "b": 2})
+    plan, configuration = make_plan((1.3, 0.8, 0.7), ZSCORE, labels=rising)
+    grid = prepare_case(volume, None, plan, configuration).grid
+    logits = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (4, *grid.resampled_shape))).half()
+    expected = restore_blocks([as_block(logits)], grid, rising, floor=floor).array
+    assert set(np.unique(expected)) == {0, 1, 2, 3}
+    swapped = as_block(logits[[0, 3, 1, 2]])
+    assert np.array_equal(restore_blocks([swapped], grid, listed, floor=floor).array, expected)
 
 
 def test_logits_of_another_shape_are_refused() -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 from medseg.core.errors import ModelError
 from medseg.core.plan import NetworkPlan
 from medseg.core.records import Record
-from medseg.inference.nnunet.json_files import parse_part
+from medseg.inference.nnunet.json_files import MEND, parse_part
 
 # Far above any network that was ever planned, far below what would exhaust a machine.
 MOST_STAGES, MOST_FEATURES, MOST_BLOCKS, LARGEST_KERNEL, LARGEST_STRIDE = 12, 4096, 64, 15, 8
@@ -91,12 +91,14 @@ def read_network(configuration: Mapping[str, Any], patch_size: Sequence[int], fi
     dimensions = len(patch_size)
     activation = _name_operation(arguments.nonlin)
     if activation not in ("LeakyReLU", "ReLU"):
-        raise _refuse_part("activation", arguments.nonlin, file)
+        raise _refuse_part("activation", arguments.nonlin, file, "LeakyReLU, ReLU")
     norm = NORMS.get(_name_operation(arguments.norm_op).removesuffix(f"{dimensions}d"))
     if norm is None:
-        raise _refuse_part("norm", arguments.norm_op, file)
+        raise _refuse_part("norm", arguments.norm_op, file, ", ".join(NORMS))
     if _name_operation(arguments.conv_op) != f"Conv{dimensions}d":
-        raise _refuse_part(f"convolution for a patch of {dimensions} axes", arguments.conv_op, file)
+        raise _refuse_part(
+            "convolution", arguments.conv_op, file, f"Conv{dimensions}d, as the patch has {dimensions} axes"
+        )
     return NetworkPlan(
         name=name,
         features=arguments.features_per_stage,
@@ -118,10 +120,11 @@ def _find_arguments(configuration: Mapping[str, Any], file: str | Path) -> tuple
         class_name, content = architecture.get("network_class_name"), architecture.get("arch_kwargs")
         if isinstance(class_name, str) and isinstance(content, Mapping):
             return _name_operation(class_name), dict(content)
-        raise ModelError("its architecture names no network with arguments", code="bad_plan", file=file)
+        found = f"network_class_name {str(class_name)[:80]!r} and {type(content).__name__} as arch_kwargs"
+        raise ModelError(f"its architecture has {found}", code="bad_plan", file=file, remedy=MEND)
     class_name = configuration.get("UNet_class_name")
     if not isinstance(class_name, str):
-        raise ModelError("it has neither architecture nor UNet_class_name", code="bad_plan", file=file)
+        raise ModelError("it has neither architecture nor UNet_class_name", code="bad_plan", file=file, remedy=MEND)
     return class_name, _modernise(configuration, file)
 
 
@@ -176,35 +179,38 @@ def _spread(content: Mapping[str, Any], dimensions: int) -> dict[str, Any]:
 
 def _check_stages(arguments: _Arguments, patch_size: Sequence[int], file: str | Path) -> None:
     """Whether the lists fit one another, and the patch the strides."""
-    stages, dimensions = arguments.n_stages, len(patch_size)
-    lengths = {
-        "features_per_stage": (arguments.features_per_stage, stages),
-        "kernel_sizes": (arguments.kernel_sizes, stages),
-        "strides": (arguments.strides, stages),
-        "convolutions per stage": (arguments.n_conv_per_stage, stages),
-        "n_conv_per_stage_decoder": (arguments.n_conv_per_stage_decoder, stages - 1),
-    }
-    faults = [
-        f"{name} has {len(found)} entries, expected {count}" for name, (found, count) in lengths.items()
-        if len(found) != count
-    ]  # fmt: skip
-    faults += [
-        f"{list(entry)} has {len(entry)} axes, the patch {dimensions}"
-        for entry in (*arguments.kernel_sizes, *arguments.strides)
-        if len(entry) != dimensions
-    ]
+    faults = _compare_lengths(arguments, len(patch_size))
     if not faults:
         divisors = [math.prod(steps) for steps in zip(*arguments.strides, strict=True)]
-        faults += ["the first stage has strides other than 1"] * (max(arguments.strides[0]) > 1)
-        faults += [
-            f"kernel {list(kernel)} is even" for kernel in arguments.kernel_sizes if not all(k % 2 for k in kernel)
-        ]
+        if max(arguments.strides[0]) > 1:
+            faults.append(f"the first stage has the strides {list(arguments.strides[0])}, expected 1")
+        even = [list(kernel) for kernel in dict.fromkeys(arguments.kernel_sizes) if not all(k % 2 for k in kernel)]
+        if even:
+            faults.append(f"kernels are even: {', '.join(map(str, even))}")
         if any(size % divisor for size, divisor in zip(patch_size, divisors, strict=True)):
             faults.append(f"the patch {list(patch_size)} is not divisible by the strides' products {divisors}")
-    if arguments.stem_channels not in (None, arguments.features_per_stage[0]):
-        faults.append(f"stem_channels are {arguments.stem_channels}, expected those of the first stage")
+    first = arguments.features_per_stage[:1]
+    if arguments.stem_channels is not None and (arguments.stem_channels,) != first:
+        faults.append(f"stem_channels are {arguments.stem_channels}, expected {list(first)} as in the first stage")
     if faults:
-        raise ModelError(f"the network cannot be: {'; '.join(faults[:5])}", code="bad_plan", file=file)
+        raise ModelError(f"the network cannot be: {'; '.join(faults)}", code="bad_plan", file=file, remedy=MEND)
+
+
+def _compare_lengths(arguments: _Arguments, dimensions: int) -> list[str]:
+    """Which lists have not an entry per stage, or entries without a number per axis."""
+    stages, encoder = arguments.n_stages, ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage")
+    wrong: dict[tuple[int, int], list[str]] = {}
+    for name in (*encoder, "n_conv_per_stage_decoder"):
+        found, expected = len(getattr(arguments, name)), stages if name in encoder else stages - 1
+        if found != expected:
+            wrong.setdefault((found, expected), []).append(name)
+    faults = [
+        f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} {found} entries, expected {expected} by n_stages"
+        for (found, expected), names in wrong.items()
+    ]
+    odd = dict.fromkeys(entry for entry in (*arguments.kernel_sizes, *arguments.strides) if len(entry) != dimensions)
+    listed = ", ".join(str(list(entry)) for entry in list(odd)[:3])
+    return [*faults, f"{listed} where the patch has {dimensions} axes"] if odd else faults
 
 
 def _name_operation(path: str) -> str:
@@ -212,5 +218,6 @@ def _name_operation(path: str) -> str:
     return path.rpartition(".")[2]
 
 
-def _refuse_part(what: str, name: str, file: str | Path) -> ModelError:
-    return ModelError(f"the {what} {name[:80]!r} is not supported", code="other_network", file=file)
+def _refuse_part(what: str, name: str, file: str | Path, known: str) -> ModelError:
+    reason = f"the {what} {name[:80]!r} is not supported"
+    return ModelError(reason, code="other_network", file=file, remedy=f"Supported: {known}")

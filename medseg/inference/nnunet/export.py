@@ -107,12 +107,6 @@ def explain_differences(model: Model) -> list[str]:
             f"Where a scan is resampled, medseg first bounds how sure the network may be (logit_floor {floors[0]:g}) "
             "and nnU-Net does not: borders may lie a part of a voxel apart, and small lesions come out smaller."
         )
-    values = plan.labels.channel_values()
-    if plan.labels.output == "softmax" and list(values) != sorted(values):
-        notes.append(
-            "Where two labels are equally likely, to the last bit of half precision, nnU-Net takes the lower value and "
-            f"medseg the one that is listed first ({', '.join(plan.labels.names)}): single voxels may differ."
-        )
     if model.record.postprocessing:
         rules = "; ".join(map(_describe_rule, model.record.postprocessing))
         notes.append(f"medseg's postprocessing is not carried over; apply it to nnU-Net's masks: {rules}.")

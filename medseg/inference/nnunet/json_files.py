@@ -11,6 +11,7 @@ from medseg.core.errors import FormatError
 from medseg.core.records import Record, read_json
 
 LARGEST_JSON_BYTES = 64 * 2**20  # a fingerprint lists every case; plans are below 1 MB
+MEND = "Use the file as nnU-Net wrote it"
 LONGEST_REASON = 300  # characters; a file may have as many faults as it has numbers
 
 Part = TypeVar("Part", bound=Record)
@@ -63,4 +64,4 @@ def parse_part(kind: type[Part], content: Any, file: str | Path) -> Part:
     except FormatError as error:
         reason = error.reason
         reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]} ..."
-        raise FormatError(reason, code="bad_plan", file=file, remedy="Use the file as nnU-Net wrote it") from None
+        raise FormatError(reason, code="bad_plan", file=file, remedy=MEND) from None

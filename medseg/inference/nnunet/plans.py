@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from medseg.core.errors import FormatError, ModelError
-from medseg.core.plan import Axis, Configuration, NormalisationPlan, Plan, TrainingPlan
+from medseg.core.plan import LARGEST_PATCH_VOXELS, Axis, Configuration, NormalisationPlan, Plan, TrainingPlan
 from medseg.inference.nnunet.architecture import read_network
 from medseg.inference.nnunet.dataset_json import read_channels, read_labels
-from medseg.inference.nnunet.json_files import Kept, parse_part, read_object
+from medseg.inference.nnunet.json_files import MEND, Kept, parse_part, read_object
 from medseg.planning.memory import estimate_memory_gb
 
 PLANS, DATASET = "plans.json", "dataset.json"
@@ -43,8 +43,7 @@ SCHEMES: dict[str, Literal["ct", "zscore", "rescale_to_01", "rgb_to_01", "none"]
 RESAMPLING = "resample_data_or_seg_to_shape"
 ORDERS = {"data": 3, "seg": 1, "probabilities": 1}
 
-# Bounds on what a file may claim: a whole-body scan has 5 * 10^8 voxels, a patch is a part of one.
-LARGEST_PATCH_VOXELS = 2**28
+# Bounds on what a file may claim.
 SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 2e-4, 500.0  # as for scans, medseg.io.guard
 
 Size = Annotated[int, Field(ge=1, le=65536)]
@@ -178,7 +177,7 @@ def _resolve_inheritance(configurations: Mapping[str, Any], name: str, file: Pat
         if wanted in visited:
             raise ModelError(f"the configuration {wanted!r} inherits from itself", code="bad_plan", file=file)
         if not isinstance(wanted, str) or wanted not in configurations:
-            known = ", ".join(configurations)[:200]
+            known = ", ".join(configurations)[:200] or "none"
             raise ModelError(
                 f"there is no configuration {str(wanted)[:80]!r}", code="bad_plan", file=file, remedy=f"It has: {known}"
             )
@@ -208,21 +207,25 @@ def _check_configuration(part: _Configuration, channels: int, mirror_axes: tuple
     dimensions = len(part.patch_size)
     faults = []
     if math.prod(part.patch_size) > LARGEST_PATCH_VOXELS:
-        faults.append(f"a patch of {' x '.join(map(str, part.patch_size))} voxels")
+        voxels = " x ".join(map(str, part.patch_size))
+        faults.append(f"a patch of {voxels} voxels, expected at most {LARGEST_PATCH_VOXELS} in all")
     if len(part.spacing) != dimensions:
-        faults.append(f"a spacing of {len(part.spacing)} axes for a patch of {dimensions}")
+        faults.append(f"a spacing of {len(part.spacing)} axes, {list(part.spacing)}, for a patch of {dimensions}")
     if any(axis >= dimensions for axis in mirror_axes):
         faults.append(f"mirror axes {list(mirror_axes)} for a patch of {dimensions} axes")
     for name, found in (("normalization_schemes", part.normalization_schemes), ("masks", part.use_mask_for_norm)):
         if len(found) != channels:
             faults.append(f"{len(found)} {name} for {channels} channels")
     if faults:
-        raise FormatError("; ".join(faults), code="bad_plan", file=file)
+        raise FormatError("; ".join(faults), code="bad_plan", file=file, remedy=MEND)
 
 
 def _read_axes(plans: _Plans, file: Path) -> tuple[tuple[int, int, int], str | None]:
     if sorted(plans.transpose_forward) != [0, 1, 2]:
-        raise FormatError(f"transpose_forward is {list(plans.transpose_forward)}", code="bad_plan", file=file)
+        found = list(plans.transpose_forward)
+        raise FormatError(
+            f"transpose_forward is {found}, expected 0, 1, 2 in some order", code="bad_plan", file=file, remedy=MEND
+        )
     if plans.image_reader_writer not in READERS:
         raise ModelError(
             f"the reader {plans.image_reader_writer[:80]!r} is not supported",
@@ -262,9 +265,17 @@ def _read_normalisation(part: _Configuration, plans: Mapping[str, Any], file: Pa
         if scheme != "ct":
             schemes.append(NormalisationPlan(scheme=scheme, inside_mask=masked and scheme == "zscore"))
             continue
-        found = parse_part(_Intensities, statistics.get(str(channel)), file)
+        if not isinstance(statistics.get(str(channel)), dict):
+            raise FormatError(
+                f"{name} needs foreground intensities of channel {channel}, and there are none", code="bad_plan",
+                file=file, remedy=MEND,
+            )  # fmt: skip
+        found = parse_part(_Intensities, statistics[str(channel)], file)
         if found.percentile_00_5 > found.percentile_99_5:
-            raise FormatError(f"channel {channel} is clipped from high to low", code="bad_plan", file=file)
+            limits = f"{found.percentile_00_5:g} to {found.percentile_99_5:g}"
+            raise FormatError(
+                f"channel {channel} is clipped from high to low: {limits}", code="bad_plan", file=file, remedy=MEND
+            )
         schemes.append(
             NormalisationPlan(
                 scheme="ct", mean=found.mean, sd=found.std, low=found.percentile_00_5, high=found.percentile_99_5

@@ -374,7 +374,7 @@ def test_differences_are_explained(tmp_path: Path) -> None:
     assert "logit_floor -4" in floor
     assert "a: largest component; b: no component under 0.5 ml" in postprocessing
     unsorted = write_example(tmp_path / "unsorted", LabelScheme.make({"b": 2, "a": 1}))
-    assert "(b, a)" in explain_differences(unsorted)[0]
+    assert explain_differences(unsorted) == []  # of equally likely labels both take the lowest value
     assert "9" in explain_use(model, tmp_path)[-1]
 
 
