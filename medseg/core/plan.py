@@ -134,7 +134,9 @@ class Configuration(Record):
         uncapped_batch_size: what the preset's rules give, where our cap by the size of the data set makes it smaller.
         batch_dice: whether the Dice loss is taken over the whole batch together.
         normalisation: per channel.
-        memory_gb: predicted peak of training.
+        memory_gb: predicted peak of a training step; None for a network whose memory has no closed form.
+        measured_memory_gb: the same as a dry run measured it before training; None where there was none, as in a plan
+            that nothing was trained by and on a CPU.
         logit_floor: on the way back to the scan's grid, logits become log-probabilities of at least this; a far surer
             neighbour then does not push a border away from it. None: plain logits, as nnU-Net does.
         previous: the configuration whose masks it reads besides the images (the first stage of a cascade).
@@ -150,7 +152,8 @@ class Configuration(Record):
     normalisation: tuple[NormalisationPlan, ...]
     network: NetworkPlan
     training: TrainingPlan
-    memory_gb: float
+    memory_gb: float | None
+    measured_memory_gb: float | None = None
     logit_floor: float | None = None
     uncapped_batch_size: Count | None = None
     previous: str | None = None
