@@ -10,11 +10,13 @@ from pathlib import Path
 from torch import Tensor
 
 from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
+from medseg.core.manifest import CaseOutcome
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback, EpochRecord
 from medseg.training.patches.loader import Source
+from medseg.training.starts import Start
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Job:
         epochs: used where ``seconds`` is None.
         identity: what must be equal for a checkpoint to be continued.
         loss, network, augmentations, callbacks: objects in place of the plan's names.
+        start_from: weights to begin with; freshly drawn ones where None.
         alarms: what the first epoch's record has to say besides its own.
         began: when the time in ``seconds`` began to count, by ``time.monotonic``.
     """
@@ -48,14 +51,23 @@ class Job:
     network: str | BuildNetwork | None = None
     augmentations: Sequence[Augmentation] = DEFAULT_AUGMENTATIONS
     callbacks: Sequence[Callback] = ()
+    start_from: Start | None = None
     alarms: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
 class TrainedFold:
-    """What training gives: the averaged weights, the epochs, and seconds a step took."""
+    """What training gives.
+
+    Args:
+        weights: the averaged ones, by name.
+        history: the epochs.
+        seconds_per_step: what one took.
+        outcomes: cases that were left out because they are damaged.
+    """
 
     weights: dict[str, Tensor]
     history: list[EpochRecord]
     seconds_per_step: float
+    outcomes: list[CaseOutcome] = field(default_factory=list)

@@ -61,7 +61,7 @@ def make_learner(job: Job) -> Learner:
         loss=_name_faults_of_loss(loss, job.loss or settings.loss),
         labels=labels,
         table=torch.from_numpy(labels.channel_table()).float().to(device),
-        scene=_make_scene(job),
+        scene=make_scene(job),
         augmentations=[_name_faults_of(augmentation) for augmentation in job.augmentations],
         device=device,
         precision=precision,
@@ -155,7 +155,8 @@ def _is_flat(patch_size: Sequence[int]) -> bool:
     return patch_size[0] > 1 and max(patch_size) / patch_size[0] > 3
 
 
-def _make_scene(job: Job) -> Scene:
+def make_scene(job: Job) -> Scene:
+    """What drawing the job's augmentations depends on."""
     configuration, settings = job.configuration, job.configuration.training
     first = 3 - configuration.dimensions  # a slice's axes are the last two
     side = settings.side_axis

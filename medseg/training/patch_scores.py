@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from medseg.core.errors import DatasetError
 from medseg.training.faults import name_faults
 from medseg.training.job import Job
+from medseg.training.patches.inputs import put_on_device
 from medseg.training.patches.loader import Batch, Recipe, iterate_batches
-from medseg.training.steps import Learner, compute_loss, put_on_device
+from medseg.training.patches.quarantine import Quarantine
+from medseg.training.steps import Learner, compute_loss
 
 VALIDATION_BATCHES = 4  # per epoch
 
@@ -41,7 +44,12 @@ class PatchScores:
 
 
 def score_patches(
-    job: Job, learner: Learner, averaged: nn.Module, recipe: Recipe, check: Callable[[], None]
+    job: Job,
+    learner: Learner,
+    averaged: nn.Module,
+    recipe: Recipe,
+    quarantine: Quarantine,
+    check: Callable[[], None],
 ) -> PatchScores:
     """Score the averaged weights on the same few patches every time.
 
@@ -50,20 +58,27 @@ def score_patches(
         learner: loss, labels and device.
         averaged: the network to score.
         recipe: of the training's batches.
+        quarantine: cases left out, to which damaged ones are added.
         check: called before each batch; may raise to stop.
     Returns:
-        the scores; no loss and no Dice where there is no validation case.
+        the scores; no loss and no Dice where there is no validation case that can be read.
     """
-    if not job.validation:
+    if all(source.name in quarantine for source in job.validation):
         return PatchScores(None, {})
     plain = replace(recipe, read_size=recipe.patch_size)
     losses, counts = [], []
     with _settled(averaged):
-        for batch in iterate_batches(job.validation, plain, 0, VALIDATION_BATCHES):
-            check()
-            loss, count = count_overlap(learner, averaged, batch)
-            losses.append(loss)
-            counts.append(count)
+        batches = iterate_batches(job.validation, plain, 0, VALIDATION_BATCHES, quarantine=quarantine)
+        try:
+            for batch in batches:
+                check()
+                loss, count = count_overlap(learner, averaged, batch)
+                losses.append(loss)
+                counts.append(count)
+        except DatasetError as error:
+            if error.code != "no_cases":  # every validation case is damaged; each is in quarantine now
+                raise
+            return PatchScores(None, {})
     both, predicted, true = torch.stack(counts).sum(0).T.tolist()
     mean = float(torch.stack(losses).mean())
     names = job.plan.labels.names
@@ -85,7 +100,7 @@ def count_overlap(learner: Learner, network: nn.Module, batch: Batch) -> tuple[T
     Returns:
         the loss, and per name of the label scheme |P and T|, |P|, |T| in voxels, (name, 3).
     """
-    images, labels = put_on_device(learner, batch)
+    images, labels = put_on_device(batch, learner.device, learner.dimensions)
     forward = name_faults(network, "network", network)
     loss, logits, targets, mask = compute_loss(learner, forward, images, labels)
     first = int(learner.labels.output == "softmax")

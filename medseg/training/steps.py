@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from medseg.augmentation import Augmentation, Scene, augment_batch
+from medseg.augmentation import Augmentation, Scene
 from medseg.core.labels import LabelScheme
 from medseg.training.losses import Loss, encode_targets, supervise_depths
+from medseg.training.patches.inputs import make_inputs
 from medseg.training.patches.loader import Batch
 
 Forward = Callable[[Tensor], Sequence[Tensor]]
@@ -73,8 +74,7 @@ def compute_gradients(learner: Learner, batches: Sequence[Batch]) -> Tensor:
     learner.optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=learner.device)
     for batch in batches:
-        images, labels = put_on_device(learner, batch)
-        images, labels = augment_batch(images, labels, batch.generators, learner.scene, learner.augmentations)
+        images, labels = make_inputs(batch, learner.scene, learner.augmentations, learner.device, learner.dimensions)
         loss = compute_loss(learner, learner.forward, images, labels)[0] / len(batches)
         learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
@@ -140,13 +140,6 @@ def restore_buffers(network: nn.Module, before: Mapping[str, Tensor], good: Tens
     for name, buffer in network.named_buffers():
         if name in before:
             buffer.copy_(torch.where(good, buffer, before[name]))
-
-
-def put_on_device(learner: Learner, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Images (batch, channel, ...) and labels (batch, ...) of a batch, without the first axis for a 2D network."""
-    images = batch.images.to(learner.device, non_blocking=True)
-    labels = batch.labels.to(learner.device, non_blocking=True)
-    return (images.squeeze(2), labels.squeeze(1)) if learner.dimensions == 2 else (images, labels)
 
 
 def compute_loss(

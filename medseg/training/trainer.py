@@ -71,7 +71,8 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
             if not isinstance(error, StopTraining):
                 raise
     request.pass_on()
-    return TrainedFold(dict(run.averaged.state_dict()), run.progress.history, run.progress.seconds_per_step)
+    weights, progress = dict(run.averaged.state_dict()), run.progress
+    return TrainedFold(weights, progress.history, progress.seconds_per_step, run.quarantine.outcomes)
 
 
 def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
@@ -174,7 +175,7 @@ def _close_epoch(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -
     with time_closing(pace):
         with request.changing:
             _settle(run, keep=0)
-        scores = score_patches(job, run.learner, run.averaged, run.recipe, request.check)
+        scores = score_patches(job, run.learner, run.averaged, run.recipe, run.quarantine, request.check)
         with request.changing:
             record = _make_record(run, scores, seconds_left(job, progress, pace))
             progress.history.append(record)
@@ -199,7 +200,7 @@ def _make_record(run: Run, scores: PatchScores, left_s: float) -> EpochRecord:
     progress, settings = run.progress, run.job.configuration.training
     total = progress.total or progress.step
     for outcome in run.quarantine.outcomes:
-        progress.say(f"left out of training: {outcome.line()}")
+        progress.say(f"left out: {outcome.line()}")
     finite = [loss for loss in progress.losses if math.isfinite(loss)]
     record = EpochRecord(
         epoch=-(-progress.step // settings.iterations_per_epoch),

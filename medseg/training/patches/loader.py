@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 
 from medseg.compute import count_cores
+from medseg.core.errors import DatasetError
 from medseg.training.patches.quarantine import Quarantine
 from medseg.training.patches.reading import read_batch
 from medseg.training.patches.recipe import Batch, Recipe, Source
@@ -59,7 +60,17 @@ def iterate_batches(
     read = _read_in_order(sources, recipe, first, last, count, set(kept), pinned=device.type == "cuda")
     for batch in _send_ahead(read, device) if device.type == "cuda" else read:
         kept.add(batch.failures)
+        if not batch.cases:
+            raise _describe_nothing(kept)
         yield batch
+
+
+def _describe_nothing(quarantine: Quarantine) -> DatasetError:
+    return DatasetError(
+        f"none of its {len(quarantine.outcomes)} cases can be read; the first: {quarantine.outcomes[0].line()}",
+        code="no_cases",
+        remedy="Prepare them anew, then train with --restart",
+    )
 
 
 def _read_in_order(

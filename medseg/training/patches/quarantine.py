@@ -1,15 +1,12 @@
-"""Cases that turned out to be damaged while a network trains: named once, left out from then on."""
+"""Cases that turned out to be damaged while a network trains, left out from then on."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medseg.core.manifest import CaseOutcome
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -40,11 +37,9 @@ class Quarantine:
         return [asdict(outcome) for outcome in self._outcomes.values()]
 
     def add(self, outcomes: Iterable[CaseOutcome]) -> None:
-        """Leave cases out from now on; each is told in one line, once."""
+        """Leave cases out from now on; the reason that was found first stays."""
         for outcome in outcomes:
-            if outcome.case not in self._outcomes:
-                self._outcomes[outcome.case] = outcome
-                logger.error("left out of training: %s", outcome.line())
+            self._outcomes.setdefault(outcome.case, outcome)
 
     def load(self, facts: Iterable[Mapping[str, Any]]) -> None:
         """Leave out what a checkpoint says was found before it."""

@@ -33,15 +33,17 @@ def read_batch(
         left_out: names of cases known to be damaged.
         pinned: in memory that a GPU copies from while it computes.
     Returns:
-        this process's samples; ``failures`` are the cases that turned out to be damaged.
-    Raises:
-        DatasetError: every case is damaged.
+        this process's samples; ``failures`` are the cases that turned out to be damaged. An empty batch where no case
+        is left.
     """
     known, failures = set(left_out), dict[str, CaseOutcome]()
     patches, generators, cases = list[Patch](), [], []
     for slot in recipe.slots:
         position = number * recipe.batch_size + slot
-        case, patch, rng = _read_sample(sources, recipe, position, slot, known, failures)
+        sample = _read_sample(sources, recipe, position, slot, known, failures)
+        if sample is None:
+            return Batch(torch.empty(0), torch.empty(0), [], [], tuple(failures.values()))
+        case, patch, rng = sample
         patches.append(patch)
         generators.append(rng)
         cases.append(case)
@@ -58,7 +60,7 @@ def _read_sample(
     slot: int,
     known: set[str],
     failures: dict[str, CaseOutcome],
-) -> tuple[int, Patch, np.random.Generator]:
+) -> tuple[int, Patch, np.random.Generator] | None:
     """The sample of a position from the first sound case; the damaged ones on the way go among ``failures``."""
     for case in rank_cases(recipe.seed, position, len(sources)):
         source = sources[case]
@@ -73,12 +75,7 @@ def _read_sample(
             known.add(source.name)
             failures[source.name] = outcome_of_error(error, source.name)
             logger.debug("details", exc_info=error)
-    one = next(iter(failures.values()), None)
-    raise DatasetError(
-        "no training case can be read" + (f"; one of them: {one.line()}" if one else ""),
-        code="no_cases",
-        remedy="Run medseg preprocess again, then train with --restart",
-    )
+    return None
 
 
 def _cut_patch(source: Source, recipe: Recipe, slot: int, rng: np.random.Generator) -> Patch:

@@ -75,7 +75,7 @@ class Batch:
         labels: (batch, a, b, c), label values, uint8 or int32.
         generators: one per sample, to draw its augmentation from.
         cases: the case of each sample, its place among the sources.
-        failures: cases that could not be read for it, in whose place others came.
+        failures: cases that could not be read for it, in whose place others came; the batch is empty where none could.
     """
 
     images: Tensor
