@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 Draw = Callable[[np.random.Generator, "Scene"], Any]
@@ -20,15 +19,24 @@ class Scene:
 
     Args:
         patch_size: the patch that the network sees; 2 or 3 axes.
-        channels: image channels.
+        channels: image channels. Channels after them are the masks of a cascade's stage before, 0 or 1: they move with
+            the image, and no change of intensities touches them.
         flat_rotation: rotate within the plane of the last two axes alone (a coarse first axis).
         mirror_axes: the patch's axes that may be flipped.
+        masked_channels: image channels that are 0 outside the object by their normalisation, and stay so.
+        side_axis: the patch's axis from left to right; None where labels have no sides or it is not in the patch.
+        side_pairs: label values that change places where ``side_axis`` is flipped.
+        previous_values: the label value that each channel after the image's stands for; empty without a cascade.
     """
 
     patch_size: tuple[int, ...]
     channels: int
     flat_rotation: bool
     mirror_axes: tuple[int, ...]
+    masked_channels: tuple[int, ...] = ()
+    side_axis: int | None = None
+    side_pairs: tuple[tuple[int, int], ...] = ()
+    previous_values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,12 +47,14 @@ class Augmentation:
         name: its entry in the table.
         draw: ``(generator, scene) -> parameters`` of one sample, or None where the sample stays as it is.
         apply: ``(images (batch, channel, ...), labels (batch, ...), parameters of each sample)`` to both; may
-            write into its inputs.
+            write into its inputs. Labels are -1 outside the object where the scene has masked channels.
+        cuts: whether it cuts the patch out of a larger one, of the size that ``enlarge_patch`` gives.
     """
 
     name: str
     draw: Draw
     apply: Apply
+    cuts: bool = False
 
 
 def chosen(parameters: Sequence[Any]) -> list[int]:
@@ -52,7 +62,17 @@ def chosen(parameters: Sequence[Any]) -> list[int]:
     return [index for index, value in enumerate(parameters) if value is not None]
 
 
-def column(values: Any, like: Tensor) -> Tensor:
-    """Numbers with the leading axes of ``like`` (sample, channel, ...), shaped so that they broadcast over it."""
-    tensor = torch.as_tensor(np.asarray(values, np.float32), device=like.device)
-    return tensor.reshape(tensor.shape + (1,) * (like.ndim - tensor.ndim))
+def draw_around_one(rng: np.random.Generator, limits: tuple[float, float], count: int) -> tuple[float, ...]:
+    """Factors that are below 1 as often as above, whatever the limits.
+
+    Args:
+        rng: the sample's generator.
+        limits: the lowest (below 1) and the highest factor (above 1).
+        count: how many.
+    Returns:
+        the factors.
+    Source: batchgeneratorsv2, ``BGContrast``.
+    """
+    below = rng.random(count) < 0.5
+    factors = np.where(below, rng.uniform(limits[0], 1, count), rng.uniform(1, limits[1], count))
+    return tuple(factors.tolist())

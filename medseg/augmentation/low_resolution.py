@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from medseg.augmentation.base import Augmentation, Scene, chosen
+from medseg.augmentation.base import Augmentation, Scene
 
-# nnU-Net's defaults; it stretches back with cubic splines, we linearly, which costs a tenth.
-LOW_RESOLUTION_CHANCE = 0.25
+# nnU-Net's defaults.
+CHANCE = 0.25
 CHANNEL_CHANCE = 0.5
 ZOOM_RANGE = (0.5, 1.0)
 STRETCH = {2: "bilinear", 3: "trilinear"}
 
 
-def draw_zoom(rng: np.random.Generator, scene: Scene) -> NDArray[np.float64] | None:
-    """A zoom factor per channel, 1 for a channel that stays sharp."""
-    if rng.random() >= LOW_RESOLUTION_CHANCE:
+@dataclass(frozen=True)
+class Zoom:
+    """A zoom factor per image channel, 1 for a channel that stays sharp, and the first axis that is zoomed."""
+
+    factors: tuple[float, ...]
+    first_axis: int
+
+
+def draw_zoom(rng: np.random.Generator, scene: Scene) -> Zoom | None:
+    """A factor per channel, for all axes but a coarse first one."""
+    if rng.random() >= CHANCE:
         return None
-    zooms = rng.uniform(*ZOOM_RANGE, size=scene.channels)
-    return np.where(rng.random(scene.channels) < CHANNEL_CHANCE, zooms, 1.0)
+    factors = rng.uniform(*ZOOM_RANGE, size=scene.channels)
+    factors = np.where(rng.random(scene.channels) < CHANNEL_CHANCE, factors, 1.0)
+    return Zoom(tuple(factors.tolist()), int(scene.flat_rotation))
 
 
-def apply_zoom(
-    images: Tensor, labels: Tensor, parameters: Sequence[NDArray[np.float64] | None]
-) -> tuple[Tensor, Tensor]:
-    """Take fewer voxels of the chosen samples (nearest) and stretch them back (linearly)."""
+def apply_zoom(images: Tensor, labels: Tensor, parameters: Sequence[Zoom | None]) -> tuple[Tensor, Tensor]:
+    """Take fewer voxels of the chosen channels (nearest) and stretch them back (linearly)."""
     shape = images.shape[2:]
-    for index in chosen(parameters):
-        for channel, zoom in enumerate(np.asarray(parameters[index]).tolist()):
-            if zoom < 1.0:
-                small = [max(1, round(length * zoom)) for length in shape]
-                coarse = functional.interpolate(images[index : index + 1, channel, None], small, mode="nearest-exact")
-                images[index, channel] = functional.interpolate(coarse, shape, mode=STRETCH[len(shape)])[0, 0]
+    for image, zoom in zip(images, parameters, strict=True):
+        if zoom is None:
+            continue
+        for channel, factor in zip(image, zoom.factors, strict=False):
+            if factor < 1.0:
+                small = [max(1, round(length * factor)) for length in shape]
+                small[: zoom.first_axis] = shape[: zoom.first_axis]
+                coarse = functional.interpolate(channel[None, None], small, mode="nearest-exact")
+                channel.copy_(functional.interpolate(coarse, shape, mode=STRETCH[len(shape)])[0, 0])
     return images, labels
 
 

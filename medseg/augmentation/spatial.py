@@ -1,34 +1,53 @@
-"""Rotation and scaling in one resample."""
+"""Rotation, scaling and elastic deformation in one resample."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from medseg.augmentation.base import Augmentation, Scene
+from medseg.augmentation.elastic import Displacement, draw_displacement, expand_displacement
+from medseg.augmentation.masking import OUTSIDE
+from medseg.augmentation.resample import resample_patch
 
-# nnU-Net's defaults (Isensee et al. 2021, supplement 4).
+# nnU-Net's defaults.
 ROTATION_CHANCE = 0.2
 SCALING_CHANCE = 0.2
-ROTATION_RADIANS = np.deg2rad(30.0)
-FLAT_ROTATION_RADIANS = np.pi
+ROTATION_RADIANS = float(np.deg2rad(30.0))
+FLAT_ROTATION_RADIANS = float(np.pi)  # in slices, whatever their shape
+LONG_PICTURE_RADIANS = float(np.deg2rad(15.0))  # 2D, where one edge is more than so many times the other
+LONG_PICTURE = 1.5
 SCALE_RANGE = (0.7, 1.4)
+# nnU-Net does not deform; older versions did with this chance.
+ELASTIC_CHANCE = 0.2
 # A patch read this much larger holds what most rotations and scalings bring into view; beyond it the image is 0.
 MARGIN = 1.25
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Output voxel (from the patch's centre) to input voxel: (axis, axis)."""
+    """What becomes of one sample.
+
+    Args:
+        matrix: output voxel to input voxel, from the patch's centre, (axis, axis); of the last two axes alone where
+            each slice moves in its plane.
+        patch_size: the output's voxels.
+        channels: image channels; those after them are masks.
+        displacement: before the matrix; None for none.
+        beyond: the label of what lies outside the input.
+    """
 
     matrix: NDArray[np.float64]
     patch_size: tuple[int, ...]
+    channels: int
+    displacement: Displacement | None = None
+    beyond: int = 0
 
 
 def enlarge_patch(patch_size: Sequence[int], *, flat_rotation: bool) -> tuple[int, ...]:
@@ -47,46 +66,96 @@ def enlarge_patch(patch_size: Sequence[int], *, flat_rotation: bool) -> tuple[in
     return tuple(grown)
 
 
-def draw_transform(rng: np.random.Generator, scene: Scene) -> Transform:
-    """A rotation and a scaling, each with its chance; the identity cuts the patch out of the enlarged one."""
-    axes = len(scene.patch_size)
-    matrix = np.eye(axes)
+def draw_transform(rng: np.random.Generator, scene: Scene, *, elastic_chance: float = 0.0) -> Transform:
+    """A rotation, a scaling and a deformation, each with its chance; the identity cuts out the patch's centre."""
+    axes = 2 if scene.flat_rotation else len(scene.patch_size)
+    angles = (0.0,) * (3 if axes == 3 else 1)
     if rng.random() < ROTATION_CHANCE:
-        if axes == 2 or scene.flat_rotation:
-            angle = rng.uniform(-FLAT_ROTATION_RADIANS, FLAT_ROTATION_RADIANS)
-            matrix = _rotate(axes, axes - 2, axes - 1, angle) @ matrix
-        else:
-            for first, second in ((0, 1), (0, 2), (1, 2)):
-                matrix = _rotate(axes, first, second, rng.uniform(-ROTATION_RADIANS, ROTATION_RADIANS)) @ matrix
-    if rng.random() < SCALING_CHANCE:
-        scale = rng.uniform(*SCALE_RANGE)
-        matrix = matrix * np.where(np.arange(axes) == 0, 1.0 if scene.flat_rotation else scale, scale)
-    return Transform(matrix, scene.patch_size)
+        limit = _limit_angle(scene)
+        angles = tuple(rng.uniform(-limit, limit, len(angles)).tolist())
+    scale = float(rng.uniform(*SCALE_RANGE)) if rng.random() < SCALING_CHANCE else 1.0
+    bends = elastic_chance > 0 and rng.random() < elastic_chance
+    return Transform(
+        make_matrix(angles, scale),
+        scene.patch_size,
+        scene.channels,
+        draw_displacement(rng, axes) if bends else None,
+        OUTSIDE if scene.masked_channels else 0,
+    )
+
+
+def make_matrix(angles: Sequence[float], scale: float) -> NDArray[np.float64]:
+    """Rotations and a scaling as a matrix.
+
+    Args:
+        angles: radians; one in the plane, or three in turn about the first, second and third axis.
+        scale: input voxels per output voxel; above 1 things become smaller.
+    Returns:
+        (axis, axis), 2 or 3 axes.
+    """
+    if len(angles) == 1:
+        return _rotate(2, 0, 1, angles[0]) * scale
+    first, second, third = _rotate(3, 1, 2, angles[0]), _rotate(3, 2, 0, angles[1]), _rotate(3, 0, 1, angles[2])
+    return (third @ second @ first) * scale
 
 
 def apply_transform(images: Tensor, labels: Tensor, parameters: Sequence[Transform]) -> tuple[Tensor, Tensor]:
     """Cut each sample's patch out of the enlarged one.
 
     Args:
-        images: (batch, channel, ...), enlarged patches.
-        labels: (batch, ...), the same.
-        parameters: a transform per sample.
+        images: (batch, channel, ...), larger than the patch or of its size.
+        labels: (batch, ...), whole numbers.
+        parameters: one of each sample.
     Returns:
-        images (linear interpolation) and labels (nearest neighbour) of the patch's size; 0 beyond the input.
+        images (linear interpolation), labels and further channels (the vote of the neighbours), of the patch's size;
+        0 beyond the input.
     """
     size = parameters[0].patch_size
-    out_images = images.new_empty(*images.shape[:2], *size)
-    out_labels = labels.new_empty(labels.shape[0], *size)
+    new_images = images.new_empty(*images.shape[:2], *size)
+    new_labels = labels.new_empty(labels.shape[0], *size)
     for index, transform in enumerate(parameters):
-        if np.array_equal(transform.matrix, np.eye(len(size))):
-            out_images[index] = _cut_centre(images[index], size)
-            out_labels[index] = _cut_centre(labels[index], size)
-            continue
-        grid = _grid(transform, images.shape[2:], images.device)
-        out_images[index] = _sample(images[index : index + 1], grid, "bilinear")[0]
-        whole = labels[index : index + 1, None].float()
-        out_labels[index] = _sample(whole, grid, "nearest")[0, 0].to(labels.dtype)
-    return out_images, out_labels
+        sample = images[index], labels[index]
+        if transform.displacement is None and np.array_equal(transform.matrix, np.eye(len(transform.matrix))):
+            new_images[index], new_labels[index] = (_cut_centre(array, size) for array in sample)
+        else:
+            _move(*sample, transform, new_images[index], new_labels[index])
+    return new_images, new_labels
+
+
+def _move(image: Tensor, label: Tensor, transform: Transform, new_image: Tensor, new_label: Tensor) -> None:
+    size, channels = transform.patch_size, transform.channels
+    moving = size[-len(transform.matrix) :]
+    still = size[: len(size) - len(moving)]
+    image, label = (_cut_centre(array, (*still, *array.shape[array.ndim - len(moving) :])) for array in (image, label))
+    displacement = None
+    if transform.displacement is not None:
+        displacement = expand_displacement(transform.displacement, moving, image.device)
+    maps = label[None]
+    if len(image) > channels:  # the stage before, as one label map, so that its labels stay apart
+        maps = torch.stack([label, _merge(image[channels:]).to(label.dtype)])
+    planes = [array.reshape(-1, *array.shape[array.ndim - len(moving) :]) for array in (image[:channels], maps)]
+    moved, moved_maps = resample_patch(
+        planes[0], planes[1], transform.matrix, displacement, moving, beyond=transform.beyond
+    )
+    new_image[:channels] = moved.reshape(channels, *size)
+    moved_maps = moved_maps.reshape(-1, *size)
+    new_label.copy_(moved_maps[0])
+    for number in range(channels, len(image)):
+        new_image[number] = moved_maps[1] == number - channels + 1
+
+
+def _merge(masks: Tensor) -> Tensor:
+    merged = torch.zeros_like(masks[0])
+    for number, mask in enumerate(masks, start=1):
+        merged.masked_fill_(mask != 0, number)
+    return merged
+
+
+def _limit_angle(scene: Scene) -> float:
+    if len(scene.patch_size) == 3:
+        return FLAT_ROTATION_RADIANS if scene.flat_rotation else ROTATION_RADIANS
+    is_long = max(scene.patch_size) / min(scene.patch_size) > LONG_PICTURE
+    return LONG_PICTURE_RADIANS if is_long else FLAT_ROTATION_RADIANS
 
 
 def _cut_centre(array: Tensor, size: Sequence[int]) -> Tensor:
@@ -104,18 +173,5 @@ def _rotate(axes: int, first: int, second: int, angle: float) -> NDArray[np.floa
     return matrix
 
 
-def _grid(transform: Transform, source: Sequence[int], device: torch.device) -> Tensor:
-    # Voxels from the centre become torch's coordinates (-1 to 1 from edge to edge), whose axes are in reverse order.
-    scaled = np.diag(1.0 / np.asarray(source)) @ transform.matrix @ np.diag(np.asarray(transform.patch_size, float))
-    theta = np.zeros((1, len(source), len(source) + 1), np.float32)
-    theta[0, :, :-1] = scaled[::-1, ::-1]
-    return functional.affine_grid(
-        torch.from_numpy(theta).to(device), [1, 1, *transform.patch_size], align_corners=False
-    )
-
-
-def _sample(values: Tensor, grid: Tensor, mode: str) -> Tensor:
-    return functional.grid_sample(values, grid, mode=mode, padding_mode="zeros", align_corners=False)
-
-
-SPATIAL = Augmentation("spatial", draw_transform, apply_transform)
+SPATIAL = Augmentation("spatial", draw_transform, apply_transform, cuts=True)
+ELASTIC = Augmentation("elastic", partial(draw_transform, elastic_chance=ELASTIC_CHANCE), apply_transform, cuts=True)

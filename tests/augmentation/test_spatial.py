@@ -1,4 +1,4 @@
-"""Rotation, scaling and flips against numpy and scipy."""
+"""Rotation and scaling against numpy and scipy."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from medseg.augmentation import Scene, enlarge_patch
-from medseg.augmentation.mirror import apply_flips, draw_flips
-from medseg.augmentation.spatial import SCALE_RANGE, Transform, apply_transform, draw_transform
+from medseg.augmentation.spatial import SCALE_RANGE, Transform, apply_transform, draw_transform, make_matrix
 from tests.augmentation.examples import VALUES, make_batch, make_generators, make_scene
 
 
@@ -32,7 +31,7 @@ def test_quarter_turns_equal_rot90(size: tuple[int, ...], plane: tuple[int, int]
     rng = np.random.default_rng(0)
     image = rng.normal(size=(1, 2, *size)).astype(np.float32)
     labels = rng.choice(np.array(VALUES, np.uint8), size=(1, *size))
-    transform = Transform(turn(len(size), *plane, quarters), size)
+    transform = Transform(turn(len(size), *plane, quarters), size, 2)
     turned, turned_labels = apply_transform(torch.from_numpy(image), torch.from_numpy(labels), [transform])
     expected = np.rot90(image[0], quarters, [axis + 1 for axis in plane])
     np.testing.assert_allclose(turned[0].numpy(), expected, atol=1e-5)
@@ -47,7 +46,7 @@ def test_any_matrix_equals_scipy(size: tuple[int, ...]) -> None:
     image = rng.normal(size=read).astype(np.float32)
     matrix = np.eye(axes) * 0.9 + rng.normal(size=(axes, axes)) * 0.1
     turned, _ = apply_transform(
-        torch.from_numpy(image)[None, None], torch.zeros(1, *read, dtype=torch.uint8), [Transform(matrix, size)]
+        torch.from_numpy(image)[None, None], torch.zeros(1, *read, dtype=torch.uint8), [Transform(matrix, size, 1)]
     )
     middle_in, middle_out = (np.array(read) - 1) / 2, (np.array(size) - 1) / 2
     expected = ndimage.affine_transform(
@@ -61,7 +60,7 @@ def test_any_matrix_equals_scipy(size: tuple[int, ...]) -> None:
 def test_identity_cuts_out_the_centre(kind: str) -> None:
     scene = make_scene(kind)
     images, labels = make_batch(scene, count=2)
-    identity = Transform(np.eye(len(scene.patch_size)), scene.patch_size)
+    identity = Transform(np.eye(len(scene.patch_size)), scene.patch_size, scene.channels)
     cut, cut_labels = apply_transform(images, labels, [identity] * 2)
     box = tuple(
         slice((big - small) // 2, (big - small) // 2 + small)
@@ -83,46 +82,65 @@ def test_scaling_keeps_a_ball_round_and_scales_its_volume() -> None:
     size = (32, 32, 32)
     distance = np.sqrt(((np.moveaxis(np.indices(size), 0, -1) - 15.5) ** 2).sum(-1))
     ball = torch.from_numpy((distance < 8).astype(np.uint8))[None]
-    _, labels = apply_transform(torch.zeros(1, 1, *size), ball, [Transform(np.eye(3) * 0.8, size)])
-    assert float(labels.sum()) == pytest.approx(int((distance < 8).sum()) / 0.8**3, rel=0.02)
+    _, labels = apply_transform(torch.zeros(1, 1, *size), ball, [Transform(np.eye(3) * 0.8, size, 1)])
+    assert float(labels.sum()) == pytest.approx(int((distance < 8).sum()) / 0.8**3, rel=0.03)
     assert (labels[0].numpy()[distance > 10.9] == 0).all()
     assert (labels[0].numpy()[distance < 9.1] == 1).all()
 
 
 def test_drawn_matrices_are_rotations_with_a_scale_in_range() -> None:
-    for kind in ("3d", "flat", "2d"):
+    for kind, axes in (("3d", 3), ("flat", 2), ("2d", 2)):
         scene = make_scene(kind)
         drawn = [draw_transform(rng, scene).matrix for rng in make_generators(300)]
-        scales = (
-            [abs(np.linalg.det(matrix[-2:, -2:])) ** 0.5 for matrix in drawn]
-            if kind != "3d"
-            else [np.linalg.det(matrix) ** (1 / 3) for matrix in drawn]
-        )
+        assert all(matrix.shape == (axes, axes) for matrix in drawn)
+        scales = [np.linalg.det(matrix) ** (1 / axes) for matrix in drawn]
         assert SCALE_RANGE[0] <= min(scales) < 0.8
         assert 1.3 < max(scales) <= SCALE_RANGE[1]
-        unchanged = sum(np.array_equal(matrix, np.eye(len(matrix))) for matrix in drawn)
+        for matrix, scale in zip(drawn, scales, strict=True):
+            np.testing.assert_allclose(matrix @ matrix.T, np.eye(axes) * scale**2, atol=1e-9)
+        unchanged = sum(np.array_equal(matrix, np.eye(axes)) for matrix in drawn)
         assert 0.55 < unchanged / len(drawn) < 0.73  # 0.8 times 0.8
-        if kind == "flat":
-            assert all(
-                np.array_equal(matrix[0], (1, 0, 0)) and np.array_equal(matrix[:, 0], (1, 0, 0)) for matrix in drawn
-            )
 
 
-@pytest.mark.parametrize("axes", [(0,), (1, 2), (0, 1, 2)])
-def test_flips_equal_numpy_and_twice_is_nothing(axes: tuple[int, ...]) -> None:
-    images, labels = make_batch(make_scene("3d"), count=2, enlarged=False)
-    parameters = [axes, None]
-    flipped, flipped_labels = apply_flips(images.clone(), labels.clone(), parameters)
-    assert np.array_equal(flipped[0].numpy(), np.flip(images[0].numpy(), [axis + 1 for axis in axes]))
-    assert np.array_equal(flipped_labels[0].numpy(), np.flip(labels[0].numpy(), axes))
-    assert torch.equal(flipped[1], images[1])
-    again, again_labels = apply_flips(flipped, flipped_labels, parameters)
-    assert torch.equal(again, images)
-    assert torch.equal(again_labels, labels)
+@pytest.mark.parametrize(
+    ("scene", "degrees"),
+    [
+        (Scene((8, 8, 8), 1, False, ()), 30),
+        (Scene((2, 8, 8), 1, True, ()), 180),
+        (Scene((8, 12), 1, False, ()), 180),
+        (Scene((8, 13), 1, False, ()), 15),
+    ],
+)
+def test_angles_go_up_to_their_limit(scene: Scene, degrees: float) -> None:
+    drawn = [draw_transform(rng, scene).matrix for rng in make_generators(1500)]
+    if len(drawn[0]) == 2:
+        angles = [np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in drawn]
+    else:  # the third rotation is the outermost: what it does to the first axis stands in the first column
+        angles = [-np.rad2deg(np.arcsin(matrix[2, 0] / np.linalg.det(matrix) ** (1 / 3))) for matrix in drawn]
+    assert max(np.abs(angles)) <= degrees + 1e-9
+    assert max(angles) > 0.93 * degrees
+    assert min(angles) < -0.93 * degrees
 
 
-def test_flips_keep_to_their_axes() -> None:
-    drawn = [draw_flips(rng, Scene((8, 8, 8), 1, False, (0, 2))) for rng in make_generators(200)]
-    assert {axis for axes in drawn for axis in axes or ()} == {0, 2}
-    assert set(drawn) == {None, (0,), (2,), (0, 2)}
-    assert all(draw_flips(rng, Scene((8, 8, 8), 1, False, ())) is None for rng in make_generators(20))
+def test_a_flat_patch_moves_slice_by_slice() -> None:
+    scene = make_scene("flat")
+    images, labels = make_batch(scene, count=1)
+    transform = Transform(make_matrix([0.5], 1.2), scene.patch_size, scene.channels)
+    whole, whole_labels = apply_transform(images, labels, [transform])
+    for number in range(scene.patch_size[0]):
+        one = Transform(transform.matrix, scene.patch_size[1:], scene.channels)
+        single, single_label = apply_transform(images[:, :, number], labels[:, number], [one])
+        assert torch.equal(whole[:, :, number], single)
+        assert torch.equal(whole_labels[:, number], single_label)
+
+
+def test_masks_of_the_stage_before_move_as_labels_do() -> None:
+    scene = make_scene("3d", previous=True)
+    images, _ = make_batch(scene, count=2)
+    masks = images[:, scene.channels :]
+    labels = sum(masks[:, n] * value for n, value in enumerate(scene.previous_values))
+    transform = Transform(make_matrix([0.2, -0.3, 0.4], 1.1), scene.patch_size, scene.channels)
+    moved, moved_labels = apply_transform(images, labels.to(torch.uint8), [transform] * 2)
+    for number, value in enumerate(scene.previous_values):
+        assert torch.equal(moved[:, scene.channels + number] == 1, moved_labels == value)
+        assert (moved_labels == value).any()
