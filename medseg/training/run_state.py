@@ -32,6 +32,7 @@ from medseg.training.plateau import has_settled
 from medseg.training.progress import Progress, pack_progress, unpack_progress
 from medseg.training.schedule import format_duration
 from medseg.training.steps import Learner, Outcome
+from medseg.training.transfer import start_network
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ def open_run(job: Job, *, restart: bool) -> Run:
     if checkpoint is not None:
         _refuse_other(job, checkpoint)
     learner = make_learner(job)
+    if checkpoint is None:
+        start_network(job, learner.network)
     averaged = make_averaged(learner.network, job.configuration.training.ema_decay)
     run = Run(job, learner, averaged, Progress(budget_s=job.seconds), Quarantine(), make_recipe(job))
     if checkpoint is not None:

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration, Plan
 from medseg.core.records import Record
+from medseg.networks import build_network
 from medseg.training.fitting import Build, Edges, find_edges, fit_weights, match_inputs, match_labels
+from medseg.training.job import Job
 from medseg.training.starts import Start, describe_axes, name_inputs, read_start
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,27 @@ class StartRecord(Record):
     adapted: tuple[str, ...]
     initialised: dict[str, str]
     unused: tuple[str, ...]
+
+
+def start_network(job: Job, network: nn.Module) -> None:
+    """Begin a job's network from the weights that the job starts from, and write ``start.json`` into its folder.
+
+    Args:
+        job: where it starts from nothing, the network stays as it was drawn and an older ``start.json`` goes.
+        network: changed in place.
+    Raises:
+        PlanError: next to nothing fits.
+        ModelError: the weights cannot be read.
+    """
+    if job.start_from is None:
+        (job.folder / RECORD).unlink(missing_ok=True)
+        return
+
+    def build(inputs: int, outputs: int) -> nn.Module:
+        return build_network(job.configuration, inputs, outputs, network=job.network)
+
+    record = begin_from(network, build, job.start_from, job.plan, job.configuration, title=job.title)
+    record.write(job.folder / RECORD)
 
 
 def begin_from(
