@@ -69,8 +69,8 @@ def watch_signals(request: StopRequest, save: Callable[[], None]) -> Iterator[No
 
     def note(number: int, frame: FrameType | None) -> None:
         if request.number is None and number in before:
+            # Nothing else: what a handler interrupts, such as logging, may not be entered a second time.
             request.number = number
-            logger.info("%s: training is saved and stops; a second one stops it at once", signal.Signals(number).name)
             return
         signal.signal(number, before[number] or signal.SIG_DFL)
         signal.raise_signal(number)
@@ -97,6 +97,9 @@ def watch_signals(request: StopRequest, save: Callable[[], None]) -> Iterator[No
 def _watch(reader: socket.socket, request: StopRequest, save: Callable[[], None]) -> None:
     # Python runs handlers between two of its own instructions; a backward pass is one, and may take minutes on a CPU.
     while received := reader.recv(1):
+        if received[0] in WATCHED and not request.over.is_set():
+            name = signal.Signals(received[0]).name
+            logger.info("%s: training is saved and stops; a second one stops it at once", name)
         if received[0] != signal.SIGTERM or request.over.wait(PATIENCE_SECONDS):
             continue
         with request.changing:
