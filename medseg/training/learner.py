@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from medseg.augmentation import Augmentation, Scene, enlarge_patch
 from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.plan import Configuration, TrainingPlan
-from medseg.networks import build_network, checkpoint_gradients
+from medseg.networks import UNETS, build_network, checkpoint_gradients
 from medseg.training.faults import is_out_of_memory, name_faults
 from medseg.training.job import Job
 from medseg.training.losses import DetailedLoss, Loss, build_loss
@@ -123,6 +123,8 @@ def _has_faulty_gradient(configuration: Configuration) -> bool:
     # convolution in bf16 on feature maps of two slices: our own measurement, tests/training/test_learner.py.
     if configuration.dimensions == 2:
         return False
+    if configuration.network.name not in UNETS:
+        return True  # it has stages of its own, with any number of slices
     slices = configuration.patch_size[0]
     for stride, kernel in zip(configuration.network.strides, configuration.network.kernels, strict=True):
         slices = -(-slices // stride[0])
