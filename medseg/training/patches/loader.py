@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -58,11 +59,12 @@ def iterate_batches(
     kept = quarantine if quarantine is not None else Quarantine()
     count = threads or count_threads(device)
     read = _read_in_order(sources, recipe, first, last, count, set(kept), pinned=device.type == "cuda")
-    for batch in _send_ahead(read, device) if device.type == "cuda" else read:
-        kept.add(batch.failures)
-        if not batch.cases:
-            raise _describe_nothing(kept)
-        yield batch
+    with closing(read):
+        for batch in _send_ahead(read, device) if device.type == "cuda" else read:
+            kept.add(batch.failures)
+            if not batch.cases:
+                raise _describe_nothing(kept)
+            yield batch
 
 
 def _describe_nothing(quarantine: Quarantine) -> DatasetError:
@@ -82,52 +84,53 @@ def _read_in_order(
     left_out: set[str],
     *,
     pinned: bool,
-) -> Iterator[Batch]:
+) -> Generator[Batch]:
     """Each batch as it would be with one thread: what the batches before it found to be damaged is left out of it."""
-    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="loader") as pool:
-        ahead: deque[tuple[int, Future[Batch]]] = deque()
-        number = first
-        try:
-            while True:
-                while len(ahead) < threads + READ_AHEAD and (last is None or number < last):
-                    known = frozenset(left_out)
-                    ahead.append((number, pool.submit(read_batch, sources, recipe, number, known, pinned=pinned)))
-                    number += 1
-                if not ahead:
-                    return
-                due, future = ahead.popleft()
-                batch = future.result()
-                if any(sources[case].name in left_out for case in batch.cases):
-                    batch = read_batch(sources, recipe, due, left_out, pinned=pinned)
-                found = tuple(outcome for outcome in batch.failures if outcome.case not in left_out)
-                left_out.update(outcome.case for outcome in found)
-                yield replace(batch, failures=found)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="loader")
+    ahead: deque[tuple[int, Future[Batch]]] = deque()
+    number = first
+    try:
+        while True:
+            while len(ahead) < threads + READ_AHEAD and (last is None or number < last):
+                known = frozenset(left_out)
+                ahead.append((number, pool.submit(read_batch, sources, recipe, number, known, pinned=pinned)))
+                number += 1
+            if not ahead:
+                return
+            due, future = ahead.popleft()
+            batch = future.result()
+            if any(sources[case].name in left_out for case in batch.cases):
+                batch = read_batch(sources, recipe, due, left_out, pinned=pinned)
+            found = tuple(outcome for outcome in batch.failures if outcome.case not in left_out)
+            left_out.update(outcome.case for outcome in found)
+            yield replace(batch, failures=found)
+    finally:
+        # Without waiting: the garbage collector may end this in one of the pool's own threads.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _send_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
     """The same batches on a GPU, copied beside its computing, each while the one before is in use."""
     lane = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    waiting: Batch | None = None
+    waiting: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
         sent = _send(batch, device, lane)
         if waiting is not None:
-            yield _receive(waiting, device, lane)
+            yield _receive(*waiting, device)
         waiting = sent
     if waiting is not None:
-        yield _receive(waiting, device, lane)
+        yield _receive(*waiting, device)
 
 
-def _send(batch: Batch, device: torch.device, lane: torch.cuda.Stream) -> Batch:
+def _send(batch: Batch, device: torch.device, lane: torch.cuda.Stream) -> tuple[Batch, torch.cuda.Event]:
     with torch.cuda.stream(lane):
         images, labels = (part.to(device, non_blocking=True) for part in (batch.images, batch.labels))
-    return replace(batch, images=images, labels=labels)
+    return replace(batch, images=images, labels=labels), lane.record_event()
 
 
-def _receive(batch: Batch, device: torch.device, lane: torch.cuda.Stream) -> Batch:
+def _receive(batch: Batch, arrived: torch.cuda.Event, device: torch.device) -> Batch:
     own = torch.cuda.current_stream(device)
-    own.wait_stream(lane)
+    own.wait_event(arrived)
     for part in (batch.images, batch.labels):
         part.record_stream(own)  # its memory is not given away while this stream still reads it
     return batch
