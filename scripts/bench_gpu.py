@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
-from benchmarks.hippocampus import score_masks  # noqa: E402
+from benchmarks.data_sets import score_masks  # noqa: E402
 
 PARTS = ("checks", "speed", "hippocampus")
 REQUIRED_DICE = 0.885

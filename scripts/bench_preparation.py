@@ -27,7 +27,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.clock import Clocked, clock_command, format_times, median
-from benchmarks.hippocampus import add_data_option, find_data
+from benchmarks.data_sets import add_data_option, find_data, find_layout
 from benchmarks.nnunet_folders import DATASET_ID, DATASET_NAME, find_version, make_environment, make_raw_folder
 
 CONFIGURATION = "3d_fullres"
@@ -90,7 +90,7 @@ def clock_one_call(data: Path, space: Path, cases: int) -> Times:
 
 def clock_nnunet(data: Path, root: Path, python: str) -> Times:
     """nnU-Net's own command on all cases, through the Python that has it."""
-    cases = make_raw_folder(data, root)
+    cases = make_raw_folder(find_layout(data), root)
     entry = "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry as run"
     script = root / "plan_and_preprocess.py"  # a file, since nnU-Net starts its workers by spawning
     script.write_text(f'{entry}\n\nif __name__ == "__main__":\n    run()\n', "utf-8")

@@ -7,37 +7,38 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.data_sets import Layout
 
 DATASET_ID = 4
-DATASET_NAME = "Dataset004_Hippocampus"
+DATASET_NAME = "Dataset004_Benchmark"
 
 
-def make_raw_folder(source: Path, root: Path) -> int:
-    """Lay out a Medical Segmentation Decathlon folder with one channel as nnU-Net's raw data, by symbolic links.
+def make_raw_folder(layout: Layout, root: Path) -> int:
+    """Lay out a data set with one channel as nnU-Net's raw data, by symbolic links.
 
     Args:
-        source: a folder with ``dataset.json``, ``imagesTr/`` and ``labelsTr/``.
+        layout: where its images and masks are.
         root: where ``raw/``, ``preprocessed/`` and ``results/`` will be.
     Returns:
         how many cases there are.
     """
-    described = json.loads((source / "dataset.json").read_text("utf-8"))
     raw = root / "raw" / DATASET_NAME
     for folder in (raw / "imagesTr", raw / "labelsTr", root / "preprocessed", root / "results"):
         folder.mkdir(parents=True, exist_ok=True)
-    images = sorted((source / "imagesTr").glob("[!.]*.nii.gz"))
-    for image in images:
-        name = image.name.removesuffix(".nii.gz")
-        (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to(image.resolve())
-        (raw / "labelsTr" / image.name).symlink_to((source / "labelsTr" / image.name).resolve())
+    for name in layout.cases:
+        (raw / "imagesTr" / f"{name}_0000.nii.gz").symlink_to((layout.images / f"{name}.nii.gz").resolve())
+        (raw / "labelsTr" / f"{name}.nii.gz").symlink_to((layout.masks / f"{name}.nii.gz").resolve())
     content = {
-        "channel_names": described["modality"],
-        "labels": {name: int(value) for value, name in described["labels"].items()},
-        "numTraining": len(images),  # of those that are here; dataset.json may list more
+        "channel_names": layout.channels,
+        "labels": {"background": 0, **layout.labels},
+        "numTraining": len(layout.cases),  # of those that are here; the data set's own file may list more
         "file_ending": ".nii.gz",
     }
     (raw / "dataset.json").write_text(json.dumps(content, indent=1), "utf-8")
-    return len(images)
+    return len(layout.cases)
 
 
 def make_environment(root: Path) -> dict[str, str]:

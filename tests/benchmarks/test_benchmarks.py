@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 from benchmarks.clock import Clocked, clock_command, median
-from benchmarks.hippocampus import list_validation_cases, score_masks
+from benchmarks.data_sets import find_layout, list_validation_cases, score_masks
 from benchmarks.nnunet_folders import DATASET_NAME, make_raw_folder
 
 from medseg.core.fingerprint import CaseFingerprint
@@ -62,17 +62,31 @@ def test_score_is_the_mean_over_cases(data: Path, tmp_path: Path) -> None:
     assert score_masks(tmp_path / "masks", data) == {"anterior": pytest.approx((1 + 2 / 3) / 2), "posterior": 1.0}
 
 
+def test_plain_folders_are_a_data_set_too(data: Path, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (data / "imagesTr").rename(plain / "images")
+    (data / "labelsTr").rename(plain / "masks")
+    assert find_layout(plain).labels == {"tumour": 1}
+    assert find_layout(plain).cases == [f"case_{number:02}" for number in range(10)]
+    validation = list_validation_cases(plain)
+    assert score_masks(plain / "masks", plain) == {"tumour": 1.0}
+    assert len(validation) == 2
+    with pytest.raises(SystemExit, match="neither"):
+        find_layout(tmp_path)
+
+
 def test_missing_mask_is_not_skipped(data: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         score_masks(tmp_path, data)
 
 
 def test_raw_folder_has_a_channel_file_per_case(data: Path, tmp_path: Path) -> None:
-    assert make_raw_folder(data, tmp_path / "nnunet") == 10
+    assert make_raw_folder(find_layout(data), tmp_path / "nnunet") == 10
     raw = tmp_path / "nnunet" / "raw" / DATASET_NAME
     assert (raw / "imagesTr" / "case_03_0000.nii.gz").resolve() == (data / "imagesTr" / "case_03.nii.gz").resolve()
     described = json.loads((raw / "dataset.json").read_text("utf-8"))
-    assert described["labels"] == {"background": 0, "Anterior": 1, "Posterior": 2}
+    assert described["labels"] == {"background": 0, "anterior": 1, "posterior": 2}
     assert described["numTraining"] == len(list((raw / "labelsTr").iterdir())) == 10
 
 
@@ -80,7 +94,7 @@ def test_raw_folder_counts_the_cases_that_are_here(data: Path, tmp_path: Path) -
     # nnU-Net refuses a data set that says it has more.
     for folder in ("imagesTr", "labelsTr"):
         (data / folder / "case_07.nii.gz").unlink()
-    assert make_raw_folder(data, tmp_path) == 9
+    assert make_raw_folder(find_layout(data), tmp_path) == 9
     assert json.loads((tmp_path / "raw" / DATASET_NAME / "dataset.json").read_text("utf-8"))["numTraining"] == 9
 
 

@@ -1,4 +1,4 @@
-"""The network that the hippocampus benchmark writes into nnU-Net's plans is medseg's."""
+"""The network that the accuracy benchmark writes into nnU-Net's plans is medseg's."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ def test_recipe_builds_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None
     from medseg.networks import build_network
 
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts" / "benchmarks"))
-    import nnunet_hippocampus
+    import nnunet_training
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     plan = make_plan(TRIAL, optimiser="adamw", rate=3e-3)
@@ -33,7 +33,7 @@ def test_recipe_builds_the_same_network(monkeypatch: pytest.MonkeyPatch) -> None
     norm = {"norm_op": "torch.nn.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": True}}
     kwargs = {"conv_op": "torch.nn.Conv3d", "conv_bias": True, **norm, "nonlin": "torch.nn.LeakyReLU"}
     theirs = {"configurations": {NAME: {"architecture": {"arch_kwargs": kwargs}}}}
-    written = nnunet_hippocampus.write_recipe(theirs, json.loads(plan.model_dump_json()))
+    written = nnunet_training.write_recipe(theirs, json.loads(plan.model_dump_json()))
 
     assert (written["transpose_forward"], written["transpose_backward"]) == ([0, 2, 1], [0, 2, 1])
     built = get_network_from_plans(

@@ -1,4 +1,4 @@
-"""nnU-Net on the hippocampus within a wall-clock limit; started by bench_hippocampus.py in nnU-Net's own Python.
+"""nnU-Net on one data set within a wall-clock limit; started by accuracy.py in nnU-Net's own Python.
 
 Fingerprint, planning and preprocessing are nnU-Net's, with two processes. Its trainer is changed in one thing: the
 polynomial decay of the learning rate follows the clock, from the first step to the deadline, in place of 1000 epochs
@@ -7,7 +7,7 @@ are those of that plan; augmentation, sampling, loss and all else stay nnU-Net's
 predicted from the preprocessed files by nnU-Net's predictor with mirroring and a step of 0.5, as its own validation
 does it, but in this process, which saves starting two workers.
 
-Usage: python nnunet_hippocampus.py --root ROOT --began EPOCH_SECONDS --seconds 900 [--recipe plan.json]
+Usage: python nnunet_training.py --root ROOT --began EPOCH_SECONDS --seconds 900 [--recipe plan.json]
        [--predict-beyond] --output FILE
 ROOT is made by nnunet_folders.py; the masks go to ROOT/masks, the times and the number of steps to FILE, as JSON.
 """
@@ -33,10 +33,10 @@ PROCESSES = 2
 STEPS_PER_EPOCH, VALIDATION_STEPS = 50, 4  # as medseg's cpu preset has it
 EXPONENT = 0.9  # of nnU-Net's decay
 WARM_UP_STEPS = 20  # as medseg begins with AdamW
-REHEARSED_CASES = 4
+REHEARSED_SHARE = 10  # one case in so many
 PREDICTION_MARGIN = 1.1
 SHORTEST_TRAINING_S = 5.0  # where the time is too short for anything, as medseg refuses it
-SCORING_S = 3.0  # leaving the process and scoring 42 small masks
+SCORING_S = 3.0  # leaving the process and scoring the masks
 
 
 class DeadlineTrainer(nnUNetTrainer):
@@ -104,14 +104,22 @@ class DeadlineTrainer(nnUNetTrainer):
 
     def rehearse_prediction(self) -> float:
         """Seconds to keep for predicting the validation cases, measured on a few with the untrained network."""
-        cases = self.do_split()[1]
-        few = cases[:: max(1, len(cases) // REHEARSED_CASES)][:REHEARSED_CASES]
+        voxels = self.count_voxels(self.do_split()[1])
+        by_size = sorted(voxels, key=voxels.__getitem__)
+        # Evenly from the middle of the sizes: of eight cases the fourth.
+        few = by_size[(len(by_size) - 1) % REHEARSED_SHARE // 2 :: REHEARSED_SHARE]
         target = Path(self.output_folder) / "rehearsal"
         self.predict_cases(few[:1], target)
         began = time.time()
         self.predict_cases(few, target)
         self.set_deep_supervision_enabled(True)
-        return (time.time() - began) / len(few) * len(cases) * PREDICTION_MARGIN + SCORING_S
+        share = sum(voxels.values()) / sum(voxels[case] for case in few)
+        return (time.time() - began) * share * PREDICTION_MARGIN + SCORING_S
+
+    def count_voxels(self, cases: list[str]) -> dict[str, int]:
+        """The voxels of each prepared case."""
+        dataset = self.dataset_class(self.preprocessed_dataset_folder, list(cases))
+        return {case: int(np.prod(dataset.load_case(case)[0].shape)) for case in cases}
 
     def predict_cases(self, cases: list[str], target: Path) -> None:
         """Predict prepared cases as nnU-Net's validation does, and write the masks into ``target``."""
