@@ -3,7 +3,7 @@
 ``train_fold`` as `medseg train` calls it, on the prepared cases of a workspace: loader, augmentation and step. The
 time is taken between the ends of two epochs; nothing is validated.
 
-Usage: python medseg_steps.py --workspace W --steps 40 --warm-up 10 --threads 1
+Usage: python medseg_steps.py --workspace W --steps 40 --warm-up 10 --threads 1 [--precision float32]
 The last line is JSON.
 """
 
@@ -26,10 +26,10 @@ from medseg.training import EpochRecord, train_fold
 CONFIGURATION = "3d_fullres"
 
 
-def clock_steps(space: Workspace, folder: Path, warm_up: int, steps: int) -> dict:
+def clock_steps(space: Workspace, folder: Path, precision: str, warm_up: int, steps: int) -> dict:
     """CPU-seconds of the steps after the warm-up, which must divide them."""
     plan = read_plan(space)
-    configuration = _shorten_epochs(plan, warm_up)
+    configuration = _change_training(plan, iterations_per_epoch=warm_up, precision=precision)
     folds = json.loads(space.folds.read_text("utf-8"))
     prepared = space.root / "prepared" / CONFIGURATION
     cases = [open_prepared(prepared, case) for case in folds[0]["train"]]
@@ -42,19 +42,14 @@ def clock_steps(space: Workspace, folder: Path, warm_up: int, steps: int) -> dic
     train_fold(
         plan, configuration, cases, [], folder, epochs=2 + steps // warm_up, device="cpu", callbacks=[note]
     )  # fmt: skip
-    precision = choose_precision(configuration.training.precision, torch.device("cpu"))
     cpu_s = moments[warm_up + steps] - moments[warm_up]
-    return {
-        "steps": steps,
-        "cpu_s": cpu_s,
-        "precision": str(precision).removeprefix("torch."),
-        "torch": torch.__version__,
-    }
+    used = str(choose_precision(precision, torch.device("cpu"))).removeprefix("torch.")
+    return {"steps": steps, "cpu_s": cpu_s, "precision": used, "torch": torch.__version__}
 
 
-def _shorten_epochs(plan: Plan, length: int) -> Configuration:
+def _change_training(plan: Plan, **settings: object) -> Configuration:
     configuration = plan.configuration(CONFIGURATION)
-    training = configuration.training.model_copy(update={"iterations_per_epoch": length})
+    training = configuration.training.model_copy(update=settings)
     return configuration.model_copy(update={"training": training})
 
 
@@ -64,10 +59,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory(prefix="medseg_steps_") as folder:
-        print(json.dumps(clock_steps(Workspace(options.workspace), Path(folder), options.warm_up, options.steps)))
+        space, run = Workspace(options.workspace), Path(folder)
+        print(json.dumps(clock_steps(space, run, options.precision, options.warm_up, options.steps)))
 
 
 if __name__ == "__main__":
