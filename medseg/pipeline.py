@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from medseg.core.dataset import read_dataset, write_dataset
+from medseg.core.dataset import read_dataset
 from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, name_time, outcome_of_error, unite_outcomes
-from medseg.core.workspace import Workspace, read_plan
+from medseg.core.manifest import StepResult, name_time, unite_outcomes
+from medseg.core.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -155,16 +155,10 @@ def preprocess(
     Raises:
         PlanError: the workspace has no plan.
     """
-    from medseg.io import open_dataset
     from medseg.preprocessing.cases import prepare_workspace
 
-    space, moved = Workspace(Path(workspace)), []
-    made, cases = read_plan(space), read_dataset(space.cases)
-    if dataset is not None:
-        cases = open_dataset(dataset, channels=made.channels, labels=made.labels, spacing_mm=cases.spacing_mm)
-        write_dataset(space.cases, cases)
-        moved = [outcome_of_error(problem) for problem in cases.problems]
-    outcomes = prepare_workspace(space, made, cases, configurations, exact_store=exact_store, known=moved)
+    space = Workspace(Path(workspace))
+    outcomes = prepare_workspace(space, configurations, dataset=dataset, exact_store=exact_store)
     done, skipped = (sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped"))
     text = f"{space.root / 'prepared'}: {done} prepared, {skipped} unchanged, {len(outcomes) - done - skipped} refused"
     return StepResult(outcomes, text, {"done": done, "skipped": skipped})
@@ -182,7 +176,8 @@ def train(
     settings: Mapping[str, str] | None = None,
     **objects: Any,
 ) -> StepResult:
-    """Train one fold, then predict and score its validation cases: ``W/runs/C/fold_F/``.
+    """Train one fold, then predict and score its validation cases: ``W/runs/C/fold_F/``; in a cascade, the first
+    stage's folds before it.
 
     Args:
         workspace: with prepared cases.
@@ -193,17 +188,17 @@ def train(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         restart: begin anew even where a compatible run stands.
         settings: other values for keys of the plan's configuration: ``{"learning_rate": "0.001"}``.
-        objects: ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``train_fold``, names or objects.
+        objects: ``plugins``, ``start_from``, ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``run_fold``.
     Returns:
         an outcome per validation case, and their scores in words.
     Raises:
         PlanError: an unknown configuration, fold or setting, or a run made with other settings.
     """
     from medseg.reporting import format_score_table
-    from medseg.training.runs import run_fold
+    from medseg.training.stages import train_stages
 
     space = Workspace(Path(workspace))
-    outcomes, scores = run_fold(
+    outcomes, scores = train_stages(
         space, read_dataset(space.cases), configuration, fold, seconds=budget_s, epochs=epochs, device=device,
         restart=restart, settings=settings or {}, **objects,
     )  # fmt: skip
@@ -240,7 +235,7 @@ def predict(
     precision: Literal["exact", "bf16"] = "exact",
     overlap: float = 0.5,
     mirroring: bool = True,
-    spacing_mm: Sequence[float] | None = None,
+    network: Any = None,
     **options: Any,
 ) -> StepResult:
     """Segment every scan of a folder: ``OUTPUT/CASE.nii.gz`` on the scans' own grids.
@@ -249,9 +244,8 @@ def predict(
         source: a scan, a folder of scans, or a data set.
         output: the folder for masks and ``run.json``.
         model: the model's folder; several are averaged.
-        folds, device, engine, precision, overlap, mirroring: as for ``Predictor.load``.
-        spacing_mm: for pictures, which seldom know theirs.
-        options: ``file_format``, ``save_probabilities``, ``part``, ``max_ram_gb``, ``max_vram_gb`` of
+        folds, device, engine, precision, overlap, mirroring, network: as for ``Predictor.load``.
+        options: ``spacing_mm``, ``file_format``, ``save_probabilities``, ``part``, ``max_ram_gb``, ``max_vram_gb`` of
             ``predict_cases``.
     Returns:
         an outcome per case; one bad case never stops the others, finished ones are not done again.
@@ -264,11 +258,12 @@ def predict(
     from medseg.io import find_inputs
 
     predictor = Predictor.load(
-        model, folds=folds, device=device, engine=engine, precision=precision, overlap=overlap, mirroring=mirroring
-    )
+        model, folds=folds, device=device, engine=engine, precision=precision, overlap=overlap, mirroring=mirroring,
+        network=network,
+    )  # fmt: skip
     found = find_inputs(source, len(predictor.model.plan.channels))
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
-    outcomes = predict_cases(predictor, found, Path(output), spacing_mm=spacing_mm, **options)
+    outcomes = predict_cases(predictor, found, Path(output), **options)
     done = sum(outcome.status in ("done", "skipped") for outcome in outcomes)
     return StepResult(outcomes, f"{output}: {done} of {len(outcomes)} masks", {"output": str(output)})
 
@@ -352,6 +347,8 @@ def run(
     configurations: Sequence[str] | None = None,
     device: str = "auto",
     settings: Mapping[str, str] | None = None,
+    start_from: str | Path | None = None,
+    plugins: Sequence[str] = (),
     **named: Any,
 ) -> StepResult:
     """Everything: from a folder of scans with masks to a model, scores, volumes and a report.
@@ -365,6 +362,8 @@ def run(
         configurations: of the plan; with a budget the 3D one where there is one, else all, where None.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         settings: other values for keys of the plan's configurations: ``{"sampling": "lesion"}``.
+        start_from: a model or run to fine-tune, whose plan is then followed.
+        plugins: modules to import, with networks or losses that ``settings`` name.
         named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
     Returns:
         the outcomes of all steps; the table of scores and volumes, and the report's path.
@@ -372,28 +371,30 @@ def run(
         DatasetError: no case can be used.
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
-    from medseg.compute import choose_device
     from medseg.planning import ensure_plan
     from medseg.reporting import format_score_table, format_volume_table
-    from medseg.training.whole_runs import check_folds, choose_jobs, note_run, predict_own, tabulate_own, train_jobs
+    from medseg.training import whole_runs as steps
 
     began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
-    check_folds(folds)  # before the scans are read, which may take minutes
-    preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
+    steps.check_folds(folds)  # before the scans are read, which may take minutes
+    rules = steps.choose_rules(device, start_from)
     outcomes = fingerprint(dataset, workspace, **named).outcomes
-    target = ensure_plan(space, preset).target
-    found, jobs = read_dataset(space.cases), choose_jobs(space, configurations, folds, timed=budget_s is not None)
+    made, found = ensure_plan(space, *rules), read_dataset(space.cases)
+    jobs = steps.choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
-    logger.info("planned for %s (preset %s); to train: %s", target, preset, listed)
+    logger.info("planned for %s (preset %s); to train: %s", made.target, made.preset, listed)
     names = list(dict.fromkeys(name for name, _ in jobs))
     outcomes += preprocess(workspace, configurations=names).outcomes
     left = None if budget_s is None else budget_s - (time.monotonic() - began)
-    outcomes += train_jobs(space, found, jobs, budget_s=left, epochs=epochs, device=device, settings=settings)
-    choice = choose(workspace, configurations=names).content
-    outcomes += predict_own(space, found, device=device)
-    more, scores, rows = tabulate_own(space, found)
+    outcomes += steps.train_jobs(
+        space, found, jobs, budget_s=left, epochs=epochs, device=device, settings=settings, start_from=start_from,
+        plugins=plugins,
+    )  # fmt: skip
+    choice = choose(workspace, configurations=configurations or names).content
+    outcomes += steps.predict_own(space, found, device=device)
+    more, scores, rows = steps.tabulate_own(space, found)
     united = unite_outcomes([*outcomes, *more])
-    note_run(space, found, united, [choice["reason"], *choice["postprocessing"].values()], started)
+    steps.note_run(space, found, united, [choice["reason"], *choice["postprocessing"].values()], started)
     page = report(workspace)
     text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
     return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})

@@ -155,7 +155,10 @@ def _stream(
     prepared, image = stages[-1], stages[-1].image
     if member.previous is not None and body is not None:
         first = restore_blocks(
-            _stream(member.previous, stages[:1], None, window, device), stages[0].grid, member.plan.labels
+            _stream(member.previous, stages[:1], None, window, device),
+            stages[0].grid,
+            member.plan.labels,
+            floor=member.previous.configuration.logit_floor,
         )
         image = np.concatenate([image, prepare_previous(first, prepared.grid, member.plan.labels, body)])
     return stream_logits(

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from medseg.core.fingerprint import Fingerprint
 from medseg.core.plan import Plan
-from medseg.core.records import read_json, write_json
+from medseg.core.records import read_json
 from medseg.core.workspace import Workspace, read_plan
-from medseg.planning.fold_files import parse_folds, were_given
+from medseg.planning.fold_files import parse_folds, were_given, write_folds
 from medseg.planning.folds import Fold, make_folds
 from medseg.planning.like import Template, plan_like
 from medseg.planning.plan import USUAL_PRESET, check_request, make_plan
@@ -49,24 +49,20 @@ def write_plan(
         made = plan_like(found, template)
     else:
         made = make_plan(found, preset=preset, gpu_memory_gb=gpu_memory_gb, spacing_mm=spacing_mm, window_hu=window_hu)
-    if folds is None:
-        patients = {case.case: case.patient for case in found.cases}
-        standing = _find_given(space, patients)
-        folds = standing or (make_folds(found.cases) if len(set(patients.values())) > 1 else [])
+    patients = {case.case: case.patient for case in found.cases}
+    given = folds if folds is not None else _find_given(space, patients)
     made.write(space.plan)
-    write_json(space.folds, list(folds))
+    usual = make_folds(found.cases) if len(set(patients.values())) > 1 else []
+    write_folds(space, usual if given is None else given, given=given is not None)
     return made
 
 
 def _find_given(space: Workspace, patients: Mapping[str, str]) -> list[Fold] | None:
     """The folds that somebody put into the workspace; None where they are the planner's own or there are none."""
-    if not space.folds.is_file():
-        return None
-    content = read_json(space.folds)
-    if not were_given(parse_folds(content, {}, file=space.folds), patients):
+    if not were_given(space):
         return None
     logger.info("%s: kept, as given; remove it to have folds made", space.folds)
-    return parse_folds(content, patients, file=space.folds)
+    return parse_folds(read_json(space.folds), patients, file=space.folds)
 
 
 def ensure_plan(space: Workspace, preset: str, template: Template | None = None) -> Plan:
@@ -105,8 +101,7 @@ def plan_stands(space: Workspace, preset: str) -> bool:
     patients = {case.case: case.patient for case in found.cases}
     if (plan.preset, plan.channels, plan.labels) != (preset, found.channels, found.labels):
         return False
-    folds = parse_folds(read_json(space.folds), {}, file=space.folds)
-    if were_given(folds, patients):
-        return _find_given(space, patients) is not None
+    given = were_given(space)
+    folds = parse_folds(read_json(space.folds), patients if given else {}, file=space.folds)
     named = {case for fold in folds for case in fold["train"] + fold["validation"]}
-    return named == (set(patients) if folds else set())
+    return given or named == (set(patients) if folds else set())

@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medseg.core import atomic
 from medseg.core.dataset import read_dataset
 from medseg.core.errors import PlanError
 from medseg.core.fingerprint import Fingerprint
-from medseg.core.manifest import CaseOutcome
-from medseg.core.records import read_json
+from medseg.core.manifest import CaseOutcome, hash_file
+from medseg.core.records import read_json, write_json
 from medseg.core.workspace import Workspace
-from medseg.planning.folds import Fold, split_patients
+from medseg.planning.folds import Fold
 
 SHOWN = 5  # names in a message
 DIVIDES = "divides_patients"
@@ -115,19 +116,34 @@ def parse_folds(
     return found
 
 
-def were_given(folds: Sequence[Fold], patients: Mapping[str, str]) -> bool:
-    """Whether somebody gave the folds: they are not what the planner makes for the cases that they name.
+def write_folds(space: Workspace, folds: Sequence[Fold], *, given: bool) -> None:
+    """Write ``W/folds.json``.
 
     Args:
-        folds: of a workspace.
-        patients: of the cases that are known; a case that is not is its own patient.
-    Returns:
-        False for the planner's own, and where there are none.
+        space: the workspace.
+        folds: to write.
+        given: whether somebody gave them; those that the planner made are made anew when the data set changes, so their
+            hash is noted in ``W/folds.sha256``.
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
     """
-    named = {name: patients.get(name, name) for fold in folds for name in fold["train"] + fold["validation"]}
-    if not folds:
+    write_json(space.folds, list(folds))
+    if given:
+        _hash_path(space).unlink(missing_ok=True)
+    else:
+        atomic.write_text(_hash_path(space), hash_file(space.folds))
+
+
+def were_given(space: Workspace) -> bool:
+    """Whether the folds that stand in a workspace are not as the planner wrote them; False where there are none."""
+    if not space.folds.is_file():
         return False
-    return len(set(named.values())) < 2 or list(folds) != split_patients(named)
+    noted = _hash_path(space)
+    return not noted.is_file() or noted.read_text("utf-8").strip() != hash_file(space.folds)
+
+
+def _hash_path(space: Workspace) -> Path:
+    return space.root / "folds.sha256"
 
 
 def _parse_fold(entry: Any) -> Fold:

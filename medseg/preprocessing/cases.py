@@ -6,54 +6,69 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from medseg.compute import map_cases
-from medseg.core.dataset import Case, Dataset
+from medseg.core.dataset import Case, Dataset, read_dataset, write_dataset
 from medseg.core.errors import ResourceError
-from medseg.core.manifest import CaseOutcome, name_time, write_run
+from medseg.core.manifest import CaseOutcome, name_time, outcome_of_error, write_run
 from medseg.core.plan import Configuration, Plan
-from medseg.core.workspace import Workspace
-from medseg.io import read_segmentation, read_volume
+from medseg.core.workspace import Workspace, read_plan
+from medseg.io import open_dataset, read_segmentation, read_volume
 from medseg.preprocessing.prepare import prepare_case
-from medseg.preprocessing.store import is_current, write_index, write_prepared
+from medseg.preprocessing.store import is_current, share_prepared, write_index, write_prepared
 
 # Written into the key, so that cases that an older version prepared another way are prepared anew.
 VERSION = 2
 
+Fresh = tuple[Path, set[str]]
+
 
 def prepare_workspace(
     space: Workspace,
-    plan: Plan,
-    dataset: Dataset,
     configurations: Sequence[str] | None = None,
     *,
+    dataset: str | Path | None = None,
     exact_store: bool = False,
-    known: Sequence[CaseOutcome] = (),
 ) -> list[CaseOutcome]:
     """Prepare a workspace's cases for its configurations: ``W/prepared/C/`` and ``W/prepared/run.json``.
 
     Args:
-        space: where the prepared cases go.
-        plan: of the workspace.
-        dataset: its cases, with channels and labels named.
-        configurations: whose cases to prepare; all of the plan's where None.
+        space: with a plan.
+        configurations: whose cases to prepare, with the first stages that they read; all of the plan's where None.
+        dataset: where the data set is now; where it was when it was fingerprinted, if None.
         exact_store: keep resampled images in float32, not float16.
-        known: what is already known about some cases, noted with the rest.
     Returns:
-        the known outcomes, then one per case and configuration.
+        an outcome per case and configuration.
     Raises:
-        PlanError: the plan has no such configuration.
+        PlanError: there is no plan, or it has no such configuration.
     """
-    started, outcomes = name_time(), list(known)
-    for name in configurations or [name for name, found in plan.configurations.items() if found.previous is None]:
-        configuration = plan.configuration(name)
-        outcomes += prepare_cases(dataset, plan, configuration, space.prepared(name), exact_store=exact_store)
+    started, outcomes = name_time(), list[CaseOutcome]()
+    plan, cases = read_plan(space), read_dataset(space.cases)
+    if dataset is not None:
+        cases = open_dataset(dataset, channels=plan.channels, labels=plan.labels, spacing_mm=cases.spacing_mm)
+        write_dataset(space.cases, cases)
+        outcomes += [outcome_of_error(problem) for problem in cases.problems]
+    asked = list(map(plan.configuration, configurations or plan.configurations))
+    first_stages = [plan.configuration(found.previous) for found in asked if found.previous is not None]
+    fresh: dict[str, Fresh] = {}
+    for configuration in {found.name: found for found in first_stages + asked}.values():
+        folder, settings = space.prepared(configuration.name), json.dumps(_list_settings(configuration))
+        found = prepare_cases(cases, plan, configuration, folder, exact_store=exact_store, fresh=fresh.get(settings))
+        fresh.setdefault(settings, (folder, {outcome.case for outcome in found if outcome.status == "done"}))
+        outcomes += found
     write_run(space.root / "prepared", "preprocess", outcomes, started=started)
     return outcomes
 
 
 def prepare_cases(
-    dataset: Dataset, plan: Plan, configuration: Configuration, folder: str | Path, *, exact_store: bool = False
+    dataset: Dataset,
+    plan: Plan,
+    configuration: Configuration,
+    folder: str | Path,
+    *,
+    exact_store: bool = False,
+    fresh: Fresh | None = None,
 ) -> list[CaseOutcome]:
     """Prepare every case of a data set, in threads, and list them in the folder's ``index.json``.
 
@@ -62,6 +77,8 @@ def prepare_cases(
         plan, configuration: how.
         folder: where the prepared cases go.
         exact_store: keep resampled images in float32, not float16.
+        fresh: a folder with cases that were prepared in the same way just now, and their names; those take no further
+            room where the disk lets two folders share a file.
     Returns:
         an outcome per case: ``done``, ``skipped`` where nothing changed, ``refused`` with the reason.
     """
@@ -71,6 +88,8 @@ def prepare_cases(
         inputs = tuple(str(path) for path in _list_files(case))
         if is_current(folder, case.name, key):
             return CaseOutcome(case.name, "skipped", inputs=inputs)
+        if fresh is not None and case.name in fresh[1] and share_prepared(fresh[0], folder, case.name, key):
+            return CaseOutcome(case.name, "done", inputs=inputs)
         volume = read_volume(case, plan.channels, spacing_mm=dataset.spacing_mm)
         segmentation = None
         if case.mask is not None:
@@ -97,14 +116,18 @@ def _list_files(case: Case) -> list[Path]:
     return files
 
 
+def _list_settings(configuration: Configuration) -> dict[str, Any]:
+    """What of a configuration decides how a case is prepared."""
+    return configuration.model_dump(mode="json", include={"spacing_mm", "normalisation", "dimensions"})
+
+
 def _make_key(case: Case, plan: Plan, configuration: Configuration, *, exact_store: bool) -> str:
     """Stands for all that a prepared case depends on: its files as they lie on disk, and the plan's settings."""
     files = [(str(path), status.st_size, status.st_mtime_ns) for path in _list_files(case) for status in [path.stat()]]
-    settings = configuration.model_dump(mode="json", include={"spacing_mm", "normalisation", "dimensions"})
     parts = [
         VERSION,
         files,
-        settings,
+        _list_settings(configuration),
         plan.axis_order,
         plan.orientation,
         plan.channels,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,32 @@ def is_current(folder: str | Path, case: str, key: str) -> bool:
     if stored.has_reference:
         paths += [_reference_path(place, case), _location_path(place, case)]
     return stored.key == key and all(path.is_file() for path in paths)
+
+
+def share_prepared(source: str | Path, folder: str | Path, case: str, key: str) -> bool:
+    """Let a folder have a prepared case of another one, without a second copy of its arrays.
+
+    Args:
+        source: the folder that has it.
+        folder: of another configuration, which prepares cases in the same way.
+        case: the case's name.
+        key: that it should have.
+    Returns:
+        False where the source has no such case or the disk cannot share files between folders.
+    """
+    place, origin = Path(folder), Path(source)
+    if not is_current(origin, case, key):
+        return False
+    names = [path(origin, case).name for path in (_image_path, _reference_path, _location_path, _record_path)]
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        for name in reversed(names):  # without its record, which comes last, a case does not exist
+            (place / name).unlink(missing_ok=True)
+        for name in filter(lambda name: (origin / name).is_file(), names):
+            os.link(origin / name, place / name)
+    except OSError:
+        return False
+    return True
 
 
 def write_index(folder: str | Path, cases: Sequence[str]) -> None:

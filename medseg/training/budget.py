@@ -25,10 +25,10 @@ SHORTEST_TRAINING_S = 5.0
 def time_window(plan: Plan, configuration: Configuration, device: str) -> float:
     """Seconds that the configuration's network needs for one window, measured once on random numbers."""
     chosen = choose_device(device)
-    network = build_network(configuration, len(plan.channels), plan.labels.channel_count).to(chosen)
+    network = build_network(configuration, plan.count_inputs(configuration), plan.labels.channel_count).to(chosen)
     precision = choose_precision(configuration.training.precision, chosen)
     forward = as_forward(network, configuration.dimensions, precision)
-    windows = torch.randn(2, len(plan.channels), *configuration.patch_size, device=chosen)
+    windows = torch.randn(2, plan.count_inputs(configuration), *configuration.patch_size, device=chosen)
     with torch.inference_mode():
         forward(windows)
         began = time.perf_counter()

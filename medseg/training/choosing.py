@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from medseg.core.errors import ModelError
 from medseg.core.records import Record
@@ -15,7 +15,8 @@ class Candidate(Record):
     Args:
         folds: those that are finished.
         cases: validation cases scored.
-        mean_dice: over labels, then over cases; None where nothing was validated.
+        mean_dice: over labels, then over cases; None where nothing was validated. Candidates that are chosen among
+            are rated by the cases that all of them validated, where there are any.
     """
 
     configuration: str
@@ -38,16 +39,34 @@ class Choice(Record):
     postprocessing: dict[str, str]
 
 
-def rate_candidate(configuration: str, scores: Mapping[int | str, Sequence[Score]]) -> Candidate:
+def rate_candidates(scores: Mapping[str, Mapping[int | str, Sequence[Score]]]) -> list[Candidate]:
+    """The mean validation Dice of configurations that are chosen among.
+
+    Args:
+        scores: of each configuration, those of each finished fold.
+    Returns:
+        the candidates, rated by the cases that all validated, so that none wins by easier ones; by all of its own where
+        there is no such case.
+    """
+    validated = [{row.case for fold in folds.values() for row in fold} for folds in scores.values()]
+    shared = set.intersection(*(cases for cases in validated if cases)) if any(validated) else set()
+    return [rate_candidate(name, folds, among=shared) for name, folds in scores.items()]
+
+
+def rate_candidate(
+    configuration: str, scores: Mapping[int | str, Sequence[Score]], *, among: Collection[str] = ()
+) -> Candidate:
     """A configuration's mean validation Dice.
 
     Args:
         configuration: its name.
         scores: each finished fold's scores; empty for a fold without validation cases.
+        among: the cases that count for the mean; all where there are none.
     Returns:
         the candidate. A case's labels that are empty in prediction and reference do not count.
     """
-    rows = [row for fold in scores.values() for row in fold if row.metric == "dice" and row.instance == 0]
+    every = [row for fold in scores.values() for row in fold if row.metric == "dice" and row.instance == 0]
+    rows = [row for row in every if not among or row.case in among]
     by_label: dict[str, list[float]] = {}
     for row in rows:
         if row.value is not None:
@@ -56,7 +75,7 @@ def rate_candidate(configuration: str, scores: Mapping[int | str, Sequence[Score
     return Candidate(
         configuration=configuration,
         folds=tuple(scores),
-        cases=len({row.case for row in rows}),
+        cases=len({row.case for row in every}),
         mean_dice=sum(means) / len(means) if means else None,
     )
 

@@ -21,9 +21,10 @@ from medseg.io import read_segmentation
 from medseg.io.files import split_ending
 from medseg.postprocessing import choose_rules, tabulate_case
 from medseg.training.checkpoint import load_checkpoint
-from medseg.training.choosing import Choice, choose_candidate, rate_candidate
+from medseg.training.choosing import Candidate, Choice, choose_candidate, rate_candidates
 from medseg.training.origin import read_plugins
 from medseg.training.splits import Fold, finished_folds
+from medseg.training.transfer import describe_start
 from medseg.training.validation import read_reference
 
 logger = logging.getLogger(__name__)
@@ -42,36 +43,44 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         ModelError: nothing is trained yet.
     """
     plan = read_plan(space)
-    trained = {
-        name: finished_folds(space, name)
-        for name in configurations or plan.configurations
-        if name in plan.configurations
-    }
-    scores = {
-        name: {fold: _read_scores(space, name, fold) for fold in folds} for name, folds in trained.items() if folds
-    }
-    candidates = [rate_candidate(name, by_fold) for name, by_fold in scores.items()]
+    names = [name for name in configurations or plan.configurations if name in plan.configurations]
+    trained = {name: folds for name in names if (folds := finished_folds(space, name))}
+    scores = {name: {fold: _read_scores(space, name, fold) for fold in folds} for name, folds in trained.items()}
+    candidates = rate_candidates(scores)
     best, reason = choose_candidate(candidates)
     rules, words = _choose_postprocessing(space, dataset, plan, best.configuration, best.folds)
-    for fold in best.folds:
-        _copy_weights(space, best.configuration, fold)
-    used = Configuration.read(space.run(best.configuration, best.folds[0]) / "configuration.json")
-    final = plan.model_copy(update={"configurations": {**plan.configurations, used.name: used}})
+    member = _make_member(space, plan, best)
+    networks = [(best.configuration, fold) for fold in best.folds]
+    networks += [(member.previous, fold) for fold in member.previous_folds if member.previous is not None]
+    for name, fold in networks:
+        _copy_weights(space, name, fold)
+    # As they were trained, which may be with other settings than the plan's.
+    used = {name: Configuration.read(space.run(name, fold) / "configuration.json") for name, fold in reversed(networks)}
+    final = plan.model_copy(update={"configurations": {**plan.configurations, **used}})
     record = ModelRecord(
         labels=plan.labels,
         channels=plan.channels,
-        members=(Member(configuration=best.configuration, folds=best.folds),),
-        mirror_axes=used.training.prediction_axes,
+        members=(member,),
+        mirror_axes=used[best.configuration].training.prediction_axes,
         postprocessing=rules,
-        provenance=_describe_origin(dataset, best.cases),
-        plugins=read_plugins([space.run(best.configuration, fold) for fold in best.folds]),
+        provenance=_describe_origin(dataset, best.cases) | describe_start(space.run(best.configuration, best.folds[0])),
+        plugins=read_plugins([space.run(name, fold) for name, fold in networks]),
         card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
-        familiar=_describe_training(space, plan, used),
+        familiar=_describe_training(space, plan, used[best.configuration]),
     )
     finish_model(space.model, final, record)
     choice = Choice(chosen=best, candidates=tuple(candidates), reason=reason, postprocessing=words)
     choice.write(space.choice)
     return choice
+
+
+def _make_member(space: Workspace, plan: Plan, chosen: Candidate) -> Member:
+    """What is averaged; in a cascade the first stage's folds, which gave the masks that the second learned from."""
+    first = plan.configuration(chosen.configuration).previous
+    if first is None:
+        return Member(configuration=chosen.configuration, folds=chosen.folds)
+    numbered = tuple(fold for fold in finished_folds(space, first) if isinstance(fold, int))
+    return Member(configuration=chosen.configuration, folds=chosen.folds, previous=first, previous_folds=numbered)
 
 
 def _read_scores(space: Workspace, name: str, fold: Fold) -> list[Score]:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Dataset
 from medseg.core.errors import PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
-from medseg.core.plan import Configuration
 from medseg.core.plugins import load_plugins
 from medseg.core.results import Score, write_rows
 from medseg.core.workspace import Workspace, read_plan
 from medseg.preprocessing import PreparedCase
+from medseg.preprocessing.previous import PreviousMask
+from medseg.training.cascade import gather_previous
+from medseg.training.dry_run import note_memory
 from medseg.training.folds import train_fold
 from medseg.training.origin import mark_network, note_origin, split_objects
 from medseg.training.settings import change_settings
 from medseg.training.splits import Fold, split_cases
-from medseg.training.validation import make_validator, mask_ending, read_reference, validate_case
+from medseg.training.starts import open_start
+from medseg.training.validation import Validator, make_validator, mask_ending, read_reference, validate_case
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,7 @@ def run_fold(
     restart: bool = False,
     settings: Mapping[str, str] | None = None,
     plugins: Sequence[str] = (),
+    start_from: str | Path | None = None,
     **objects: Any,
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Train a fold of a workspace and validate it on whole scans.
@@ -48,6 +54,7 @@ def run_fold(
         seconds, epochs, device, restart: as for ``train_fold``.
         settings: other values for keys of the configuration.
         plugins: modules that enter networks or losses into the tables; the model is not used without them.
+        start_from: the folder of a model or run to begin from.
         objects: ``loss``, ``network``, ``augmentations``, ``callbacks`` of ``train_fold``.
     Returns:
         an outcome per validation case and their scores, which also stand in ``validation/scores.csv``.
@@ -57,16 +64,23 @@ def run_fold(
     if seconds is not None and epochs is not None:
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
     started, plan = name_time(), read_plan(space)
-    refuse_second_stage(plan.configuration(name))
     loaded = load_plugins(plugins)  # before the names that they bring are looked up
     named, objects = split_objects(objects)
     configuration = mark_network(change_settings(plan.configuration(name), {**named, **(settings or {})}), objects)
     training, validation = split_cases(space, name, fold)
+    previous, lacking = dict[str, PreviousMask](), list[CaseOutcome]()
+    if configuration.previous is not None:
+        previous, lacking = gather_previous(space, dataset, plan, configuration, training + validation)
+        training, validation = ([case for case in side if case.name in previous] for side in (training, validation))
+    start = None if start_from is None else open_start(start_from, configuration, fold)
     folder = space.run(name, fold)
+    if restart:
+        shutil.rmtree(folder / "validation", ignore_errors=True)  # else the old network passes for the new one
     note_origin(folder, loaded, objects, restart=restart)
+    configuration = note_memory(plan, configuration, title=f"{name} fold {fold}", device=device, objects=objects)
     trained = train_fold(
         plan, configuration, training, validation, folder, title=f"{name} fold {fold}", seconds=seconds, epochs=epochs,
-        device=device, restart=restart, **objects,
+        device=device, restart=restart, previous=previous, start_from=start, **objects,
     )  # fmt: skip
     # The configuration as trained, so that the model predicts with the network that was trained.
     configuration.write(folder / "configuration.json")
@@ -74,32 +88,35 @@ def run_fold(
         plan, configuration, trained.weights, fold=fold if isinstance(fold, int) else None, device=device,
         network=objects.get("network"),
     )  # fmt: skip
+    scores, failures = _validate_cases(validator, dataset, validation, previous, folder / "validation")
+    write_rows(folder / "validation" / "scores.csv", scores, Score)
+    done = sorted({score.case for score in scores})
+    outcomes = [CaseOutcome(case, "done") for case in done] + failures + lacking
+    details = {"settings": dict(settings or {}), "training_cases": [case.name for case in training]}
+    write_run(folder, "train", outcomes, started=started, **details, **label_entries(plan.labels))
+    return outcomes, scores
+
+
+def _validate_cases(
+    validator: Validator,
+    dataset: Dataset,
+    validation: Sequence[PreparedCase],
+    previous: Mapping[str, PreviousMask],
+    folder: Path,
+) -> tuple[list[Score], list[CaseOutcome]]:
+    """The scores of a fold's validation cases, whose masks go into ``folder``, and an outcome for each that failed."""
     cases = {case.name: case for case in dataset.cases}
 
     def validate(prepared: PreparedCase) -> list[Score]:
         case = cases[prepared.name]
-        target = folder / "validation" / f"{case.name}{mask_ending(case)}"
-        return validate_case(validator, case, prepared, lambda c: read_reference(c, plan, dataset), target)
-
-    results, failures = map_cases(validate, validation, lambda case: case.name, threads=1, title=f"{name} validate")
-    scores = [score for rows in results for score in rows]
-    write_rows(folder / "validation" / "scores.csv", scores, Score)
-    done = sorted({score.case for score in scores})
-    outcomes = [CaseOutcome(case, "done") for case in done] + failures
-    write_run(folder, "train", outcomes, started=started, settings=dict(settings or {}), **label_entries(plan.labels))
-    return outcomes, scores
-
-
-def refuse_second_stage(configuration: Configuration) -> None:
-    """Refuse to train what reads the masks of a stage before it, which training cannot give it yet.
-
-    Args:
-        configuration: of a plan.
-    Raises:
-        PlanError: it is the second stage of a cascade.
-    """
-    if configuration.previous is not None:
-        raise PlanError(
-            f"{configuration.name} is the second stage of a cascade, which cannot be trained yet", code="cascade",
-            remedy=f"Train {configuration.previous} or 3d_fullres; nnU-Net's own cascades can be imported",
+        target = folder / f"{case.name}{mask_ending(case)}"
+        return validate_case(
+            validator, case, prepared, lambda c: read_reference(c, validator.plan, dataset), target,
+            previous=previous.get(case.name),
         )  # fmt: skip
+
+    # Masks of another division of the cases would be taken for this one's.
+    shutil.rmtree(folder, ignore_errors=True)
+    title = f"{validator.configuration.name} validate"
+    results, failures = map_cases(validate, validation, lambda case: case.name, threads=1, title=title)
+    return [score for rows in results for score in rows], failures

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from medseg.io import read_segmentation, write_segmentation
 from medseg.io.files import PICTURE_ENDINGS, split_ending
 from medseg.networks import BuildNetwork, build_network
 from medseg.preprocessing import PreparedCase, restore_blocks
+from medseg.preprocessing.previous import PreviousMask
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def make_validator(
         ResourceError: the device is not there.
     """
     chosen = choose_device(device)
-    module = build_network(configuration, len(plan.channels), plan.labels.channel_count, network=network)
+    module = build_network(configuration, plan.count_inputs(configuration), plan.labels.channel_count, network=network)
     module.load_state_dict(dict(weights))
     module.to(chosen)
     precision = choose_precision(configuration.training.precision, chosen)
@@ -75,6 +77,8 @@ def validate_case(
     prepared: PreparedCase,
     read_reference: Callable[[Case], Segmentation],
     target: Path,
+    *,
+    previous: PreviousMask | None = None,
 ) -> list[Score]:
     """Predict a validation case from its prepared arrays, write the mask and score it.
 
@@ -84,12 +88,15 @@ def validate_case(
         prepared: the case as the network sees it.
         read_reference: gives the reference on the scan's own grid.
         target: where the mask goes.
+        previous: for the second stage of a cascade, the first stage's mask.
     Returns:
         the default scores, with the fold's number.
     Raises:
         FormatError, GeometryError: the reference cannot be read or lies on another grid.
     """
     image, _ = prepared.read_all()
+    if previous is not None:
+        image = np.concatenate([image, previous.read_patch((0, 0, 0), prepared.shape)])
     configuration, labels = validator.configuration, validator.plan.labels
     blocks = stream_logits(
         [validator.forward],

@@ -12,7 +12,7 @@ from medseg.core.manifest import CaseOutcome
 from medseg.core.records import read_json, write_json
 from medseg.core.workspace import Workspace
 from medseg.planning import plan_stands, read_folds, take_folds, write_plan
-from medseg.planning.fold_files import parse_folds, were_given
+from medseg.planning.fold_files import parse_folds, were_given, write_folds
 from medseg.planning.folds import split_patients
 from tests.planning.fingerprints import make_fingerprint
 
@@ -92,13 +92,14 @@ def test_folds_that_somebody_put_there_stay_and_the_planners_own_are_made_anew(s
     own = {name: "e" if name == "f" else name for name in OWN}
     write_plan(space, preset="nnunet")
     assert read_folds(space) == split_patients(own)
-    assert not were_given(read_folds(space), own)
-    fewer = split_patients({name: own[name] for name in "abcd"})
-    write_json(space.folds, fewer)  # as the planner made them when there were four cases
+    assert not were_given(space)
+    # As the planner made them when there were other cases, one of which is gone.
+    write_folds(space, split_patients({**{name: own[name] for name in "abcd"}, "gone": "e"}), given=False)
     assert not plan_stands(space, "nnunet")
     write_plan(space, preset="nnunet")
     assert read_folds(space) == split_patients(own)
     write_json(space.folds, GIVEN)
+    assert were_given(space)
     assert plan_stands(space, "nnunet")
     write_plan(space, preset="nnunet")
     assert [fold["validation"] for fold in read_folds(space)] == [["c"], ["a", "b"]]

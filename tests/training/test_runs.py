@@ -11,7 +11,7 @@ from medseg.core.model import ModelRecord
 from medseg.core.records import write_json
 from medseg.core.results import Score, read_rows
 from medseg.core.volume import Volume
-from medseg.core.workspace import Workspace, read_plan
+from medseg.core.workspace import Workspace
 from medseg.fingerprint import extract_fingerprint, inspect_dataset
 from medseg.inference import Predictor, open_model
 from medseg.inference.familiarity import find_unfamiliar
@@ -22,7 +22,6 @@ from medseg.training.choosing import Candidate
 from medseg.training.models import build_model
 from medseg.training.runs import run_fold
 from medseg.training.splits import finished_folds, split_cases
-from medseg.training.whole_runs import choose_jobs
 from tests.preprocessing.examples import CLASSES, make_scan
 from tests.training.examples import make_configuration, make_plan
 
@@ -55,25 +54,6 @@ def trained(workspace: tuple[Workspace, Dataset]) -> tuple[Workspace, Dataset]:
     for fold in (0, 1):
         run_fold(*workspace, "3d_fullres", fold, device="cpu")
     return workspace
-
-
-def test_the_second_stage_of_a_cascade_is_left_out_and_refused(
-    workspace: tuple[Workspace, Dataset], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    space = Workspace(tmp_path)
-    plan = read_plan(workspace[0])
-    first = plan.configuration("3d_fullres").model_copy(update={"name": "3d_lowres"})
-    second = first.model_copy(update={"name": "3d_cascade_fullres", "previous": "3d_lowres"})
-    both = {"3d_lowres": first, "3d_cascade_fullres": second}
-    plan.model_copy(update={"configurations": both}).write(space.plan)
-    write_json(space.folds, [{"train": ["a"], "validation": ["b"]}])
-    with caplog.at_level("INFO"):
-        assert choose_jobs(space, None, "0", timed=False) == [("3d_lowres", 0)]
-    assert "3d_cascade_fullres: not trained" in caplog.text
-    with pytest.raises(PlanError, match="second stage of a cascade"):
-        choose_jobs(space, ["3d_cascade_fullres"], "0", timed=False)
-    with pytest.raises(PlanError, match="second stage of a cascade"):
-        run_fold(space, workspace[1], "3d_cascade_fullres", 0)
 
 
 def test_folds_divide_the_cases(workspace: tuple[Workspace, Dataset]) -> None:
