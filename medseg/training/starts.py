@@ -37,6 +37,7 @@ class Start:
         folder: the model's or the run's.
         file: the weights.
         digest: what tells these weights from all others.
+        dataset: whose cases they were trained on.
         configuration: that they were trained for.
         fold: whose network it is.
         inputs: what each input channel of that network is.
@@ -47,6 +48,7 @@ class Start:
     folder: Path
     file: Path
     digest: str
+    dataset: str
     configuration: Configuration
     fold: int | str
     inputs: tuple[str, ...]
@@ -81,6 +83,7 @@ def open_start(source: str | Path, configuration: Configuration, fold: int | str
         folder=model.folder,
         file=weights_path(model.folder, name, chosen),
         digest=f"{model.digest} {name} fold {chosen}",
+        dataset=plan.dataset,
         configuration=plan.configuration(name),
         fold=chosen,
         inputs=name_inputs(plan, plan.configuration(name)),
@@ -201,6 +204,7 @@ def _open_run(run: Path) -> Start:
         folder=run,
         file=newest / STATE,
         digest=digest,
+        dataset=plan.dataset,
         configuration=configuration,
         fold=int(fold) if fold.isdigit() else fold,
         inputs=name_inputs(plan, configuration),

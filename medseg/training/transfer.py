@@ -31,6 +31,7 @@ class StartRecord(Record):
     Args:
         model: the folder that the weights came from.
         digest: what tells these weights from all others.
+        dataset: whose cases they were trained on.
         configuration, fold: whose network it was.
         share: of the network's weights that came from it, 0 to 1.
         inputs: for each input channel, where its weights came from.
@@ -44,6 +45,7 @@ class StartRecord(Record):
 
     model: str
     digest: str
+    dataset: str
     configuration: str
     fold: int | str
     share: float
@@ -75,6 +77,14 @@ def start_network(job: Job, network: nn.Module) -> None:
 
     record = begin_from(network, build, job.start_from, job.plan, job.configuration, title=job.title)
     record.write(job.folder / RECORD)
+
+
+def describe_start(folder: Path) -> dict[str, str]:
+    """What a run began with, for a model's provenance: ``started_from``; nothing where it began with nothing."""
+    if not (folder / RECORD).is_file():
+        return {}
+    record = StartRecord.read(folder / RECORD)
+    return {"started_from": f"{record.digest}, trained on {record.dataset}"}
 
 
 def begin_from(
@@ -115,6 +125,7 @@ def begin_from(
     record = StartRecord(
         model=str(Path(start.folder).resolve()),
         digest=start.digest,
+        dataset=start.dataset,
         configuration=start.configuration.name,
         fold=start.fold,
         share=share,
