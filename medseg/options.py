@@ -105,10 +105,15 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
     """``1/4`` as (1, 4)."""
     if text is None:
         return None
-    number, _, count = text.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise typer.BadParameter(f"--part {text!r} is not like 1/4")
-    return int(number), int(count)
+    first, _, second = text.partition("/")
+    if not (first.isdecimal() and second.isdecimal() and int(second)):
+        raise typer.BadParameter(f"--part {text!r} is not like 1/4, the first of four parts")
+    number, count = int(first), int(second)
+    if not 1 <= number <= count:
+        raise typer.BadParameter(
+            f"there is no part {number} of {count}; use --part 1/{count} to --part {count}/{count}"
+        )
+    return number, count
 
 
 def join_files(*files: Path | None) -> tuple[Path, Path, Path] | None:

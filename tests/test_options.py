@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from medseg.options import Sampling, gather_settings
+from medseg.options import Sampling, gather_settings, parse_part
 
 
 def test_an_option_of_its_own_wins_over_set() -> None:
@@ -16,3 +16,26 @@ def test_an_option_of_its_own_wins_over_set() -> None:
 def test_a_setting_without_a_sign_is_refused() -> None:
     with pytest.raises(typer.BadParameter, match="key=value"):
         gather_settings(["batch_size"], None)
+
+
+@pytest.mark.parametrize(("text", "part"), [(None, None), ("1/4", (1, 4)), ("4/4", (4, 4)), ("01/1", (1, 1))])
+def test_parts(text: str | None, part: tuple[int, int] | None) -> None:
+    assert parse_part(text) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3/2", "there is no part 3 of 2; use --part 1/2 to --part 2/2"),
+        ("0/4", "there is no part 0 of 4; use --part 1/4 to --part 4/4"),
+        ("1", "--part '1' is not like 1/4"),
+        ("1/0", "--part '1/0' is not like 1/4"),
+        ("a/b", "not like 1/4"),
+        ("-1/4", "not like 1/4"),
+        ("1/²", "not like 1/4"),
+    ],
+)
+def test_a_part_that_is_none_is_refused(text: str, said: str) -> None:
+    with pytest.raises(typer.BadParameter) as caught:
+        parse_part(text)
+    assert said in str(caught.value)

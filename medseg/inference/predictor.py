@@ -57,6 +57,7 @@ class Predictor:
     engine: Engine
     precision: Precision
     rules: tuple[Rule, ...] = ()
+    engine_reason: str = ""
 
     @classmethod
     def load(
@@ -101,7 +102,9 @@ class Predictor:
             raise ModelError("no model was given", code="no_model")
         _check_channels(models)
         chosen = choose_device(device)
-        decided = choose_engine(engine, chosen, precision)
+        decided, reason = choose_engine(engine, chosen, precision)
+        if engine == "auto":
+            logger.info("engine %s: %s", decided, reason)
         members = tuple(
             load_member(
                 opened, member, chosen, folds=folds, engine=decided, precision=precision, mirroring=mirroring,
@@ -116,7 +119,7 @@ class Predictor:
             rules = ()
         # One window at a time: with more, a processor's library may add in another order.
         together = 1 if precision == "exact" and chosen.type == "cpu" else None
-        return cls(models, members, chosen, Window(overlap, together), decided, precision, rules)
+        return cls(models, members, chosen, Window(overlap, together), decided, precision, rules, reason)
 
     @property
     def model(self) -> Model:

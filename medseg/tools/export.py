@@ -71,8 +71,7 @@ def export(model: str | Path, output: str | Path, *, to: Target) -> StepResult:
 def _write(model: Model, output: Path, to: Target) -> tuple[list[Comparison], list[str], list[str]]:
     """Export and compare: the comparisons, why masks may differ, and how the files are used."""
     if to == "nnunet":
-        from medseg.inference.nnunet.export import explain_differences, explain_use, export_nnunet
-        from medseg.inference.nnunet.export_reading import compare_checkpoints
+        from medseg.inference.nnunet import compare_checkpoints, explain_differences, explain_use, export_nnunet
 
         export_nnunet(model, output)
         return list(compare_checkpoints(model, output)), explain_differences(model), explain_use(model, output)

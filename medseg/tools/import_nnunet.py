@@ -62,7 +62,10 @@ def _handle(
     except (ModelError, OSError) as error:  # the output's fault, not the model's
         outcome = outcome_of_error(error, model.name)
         verdict = Verdict(model.name, folds=tuple(fold for fold, _ in model.checkpoints))
-        return outcome, _describe(verdict, f"{outcome.status}: {outcome.reason}")
+        said = ": ".join((*outcome.inputs[:1], outcome.reason))
+        return outcome, _describe(
+            verdict, ". ".join(part for part in (f"{outcome.status}: {said}", outcome.remedy) if part)
+        )
     if verdict.error is not None:
         verdict.error.file = name_file(verdict.error.file or str(model.path))
         outcome = outcome_of_error(verdict.error, model.name)

@@ -59,6 +59,11 @@ def test_a_zip_with_one_model_becomes_the_output_itself(results: Path, tmp_path:
     again = import_nnunet(archive, tmp_path / "out")
     assert [outcome.code for outcome in again.outcomes] == ["exists"]
     assert exit_code(again.outcomes) == 2
+    row = again.text.splitlines()
+    assert row == [
+        f"{GOOD}  ?  ?  folds 0  refused: {tmp_path / 'out'}: there is something in it already, which an import does "
+        "not write over. Give a new or an empty folder"
+    ]
 
 
 def test_a_folder_without_models_is_an_error(tmp_path: Path) -> None:

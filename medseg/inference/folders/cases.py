@@ -49,7 +49,7 @@ def predict_cases(
         dataset: the cases, as ``find_inputs`` gives them; its problems become refused cases.
         output: the folder for masks.
         file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG whatever it says.
-        save_probabilities: also write ``probabilities/CASE_LABEL.nii.gz`` per channel.
+        save_probabilities: also write ``probabilities/CASE/LABEL.ENDING`` per channel, those of pictures too.
         spacing_mm: for pictures, which seldom know theirs.
         part: (1, 4) for the first of four parts: every fourth case by name, from the first; None for all.
         max_ram_gb, max_vram_gb: memory to keep to, of the computer (this program included) and of the GPU, 10^9 bytes;
@@ -76,6 +76,7 @@ def predict_cases(
     }
     details = {
         "model": predictor.digest,
+        "engine": f"{predictor.engine}: {predictor.engine_reason}",
         "layout": dataset.layout,
         "channels": list(predictor.model.plan.channels),
         **label_entries(predictor.model.plan.labels),
@@ -118,7 +119,8 @@ def take_part(dataset: Dataset, part: Part | None) -> tuple[list[Case], list[Med
     """
     number, count = part or (1, 1)
     if not 1 <= number <= count:
-        raise PlanError(f"there is no part {number} of {count}", remedy="Use --part 1/4 to --part 4/4")
+        last = max(1, count)
+        raise PlanError(f"there is no part {number} of {count}", remedy=f"Use --part 1/{last} to --part {last}/{last}")
     named: list[tuple[str, Case | MedsegError]] = [(case.name, case) for case in dataset.cases]
     named += [(problem.case or "", problem) for problem in dataset.problems]
     chosen = [item for _, item in sorted(named, key=lambda pair: pair[0])[number - 1 :: count]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 CPU = torch.device("cpu")
+RAM_OPTION, VRAM_OPTION = "--max-ram-gb", "--max-vram-gb"
 # What libraries say where they raise no type of their own for it.
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "alloc_failed", "bad allocation", "bad_alloc")
 
@@ -63,13 +65,26 @@ class Limits:
 
     def name_excess(self, estimate: MemoryEstimate) -> str:
         """Which limits an estimate exceeds, in words with the option that sets them; empty where none."""
-        ram = (self.ram_gb, estimate.ram_bytes, "--max-ram-gb")
-        vram = (self.vram_gb, estimate.vram_bytes, "--max-vram-gb")
+        exceeded = self._list_exceeded(estimate)
         return ", ".join(
-            f"{option} {limit:g}, but {format_gb(needed)} are needed"
-            for limit, needed, option in (ram, vram)
-            if limit is not None and needed > limit * BYTES_PER_GB
+            f"{option} {limit:g}, but {format_gb(needed)} are needed" for option, limit, needed in exceeded
         )
+
+    def name_remedy(self, estimate: MemoryEstimate) -> str:
+        """What to do where an estimate exceeds a limit."""
+        exceeded = self._list_exceeded(estimate)
+        raised = " ".join(f"{option} {math.ceil(10 * needed / BYTES_PER_GB) / 10:g}" for option, _, needed in exceeded)
+        on_gpu = any(option == VRAM_OPTION for option, _, _ in exceeded)
+        return f"Use {raised} or more{', or --device cpu' if on_gpu else ''}"
+
+    def _list_exceeded(self, estimate: MemoryEstimate) -> list[tuple[str, float, int]]:
+        """Option, limit and bytes needed of each limit that an estimate exceeds."""
+        kinds = ((RAM_OPTION, self.ram_gb, estimate.ram_bytes), (VRAM_OPTION, self.vram_gb, estimate.vram_bytes))
+        return [
+            (option, limit, needed)
+            for option, limit, needed in kinds
+            if limit is not None and needed > limit * BYTES_PER_GB
+        ]
 
 
 def first_settings(predictor: Predictor) -> RunSettings:
@@ -124,19 +139,18 @@ def choose_settings(
     Raises:
         ResourceError: not even the most frugal settings keep within the limits; the message says what they need.
     """
-    needed = None
-    for settings in _list_settings(first):
+    for settings in list_settings(first):
         needed = estimate(settings)
         if limits.allow(needed):
             return settings, needed
-    assert needed is not None  # there is at least one way
     raise ResourceError(
         f"{limits.name_excess(needed)} with {settings.describe()}: {needed.describe()}", code="memory",
-        remedy="Raise the limit, or use --device cpu where it is the GPU's",
+        remedy=limits.name_remedy(needed),
     )  # fmt: skip
 
 
-def _list_settings(first: RunSettings) -> Iterator[RunSettings]:
+def list_settings(first: RunSettings) -> Iterator[RunSettings]:
+    """The ways to run a case, each slower than the one before it and with less memory; the first is ``first``."""
     for sum_device in dict.fromkeys((first.sum_device, CPU)):
         together = first.together
         while together:

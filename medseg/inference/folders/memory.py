@@ -77,6 +77,10 @@ class MemoryEstimate:
         """On the GPU."""
         return sum(self.vram.values())
 
+    def list_ram(self) -> str:
+        """What needs the computer's memory, in GB: ``program 0.5, scan 0.6``."""
+        return _list(self.ram)
+
     def describe(self) -> str:
         """One line: ``RAM 1.9 GB (program 0.5, scan 0.6, ...)``, and the same for the GPU where it is used."""
         kinds = [("RAM", self.ram), ("GPU memory", self.vram)]

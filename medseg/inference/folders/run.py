@@ -20,6 +20,7 @@ from medseg.inference.folders.limits import (
     choose_settings,
     first_settings,
     is_out_of_memory,
+    list_settings,
     step_down,
     with_settings,
 )
@@ -29,6 +30,7 @@ from medseg.inference.folders.memory import (
     count_reading_bytes,
     estimate_memory,
     expect_size,
+    format_gb,
     measure_size,
     read_used_bytes,
 )
@@ -151,11 +153,21 @@ class FolderRun:
         return expect_size(header.geometry, channels, value_bytes, self.predictor.members)
 
     def _check_room(self, size: ScanSize | None) -> None:
-        if size is not None:
-            ram = {"program": self.program_bytes, "reading": count_reading_bytes(size, exact=self.exact)}
-            excess = self.limits.name_excess(MemoryEstimate(ram))
-            if excess:
-                raise ResourceError(f"{excess} to read and prepare it", code="memory", remedy="Raise the limit")
+        """Refuse a scan that cannot be read within the limit, with what all of its way needs."""
+        if size is None:
+            return
+        reading = count_reading_bytes(size, exact=self.exact)
+        ram = MemoryEstimate({"program": self.program_bytes, "reading": reading})
+        if self.limits.allow(ram):
+            return
+        *_, frugal = list_settings(self.first)
+        segmenting = self._estimate(size, frugal)
+        whole = max(ram, segmenting, key=lambda estimate: estimate.ram_bytes)
+        raise ResourceError(
+            f"{self.limits.name_excess(ram)} to read and prepare it ({ram.list_ram()}), and at most "
+            f"{format_gb(segmenting.ram_bytes)} to segment it with {frugal.describe()} ({segmenting.list_ram()})",
+            code="memory", remedy=self.limits.name_remedy(whole),
+        )  # fmt: skip
 
     def may_read_ahead(self, group: list[Reading], position: int) -> bool:
         """Whether the memory suffices for the next case beside this group."""
@@ -173,16 +185,15 @@ class FolderRun:
     def _choose(self, reading: Reading) -> tuple[RunSettings, MemoryEstimate]:
         size = reading.size
         assert size is not None  # a case that was prepared has one
+        return choose_settings(lambda settings: self._estimate(size, settings), self.first, self.limits)
 
-        def estimate(settings: RunSettings) -> MemoryEstimate:
-            return estimate_memory(
-                self.predictor.members, size, together=settings.together,
-                on_gpu=settings.device.type != "cpu", sums_on_gpu=settings.sum_device.type != "cpu",
-                overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes,
-                with_probabilities=self.save_probabilities, with_rules=bool(self.predictor.rules),
-            )  # fmt: skip
-
-        return choose_settings(estimate, self.first, self.limits)
+    def _estimate(self, size: ScanSize, settings: RunSettings) -> MemoryEstimate:
+        return estimate_memory(
+            self.predictor.members, size, together=settings.together,
+            on_gpu=settings.device.type != "cpu", sums_on_gpu=settings.sum_device.type != "cpu",
+            overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes,
+            with_probabilities=self.save_probabilities, with_rules=bool(self.predictor.rules),
+        )  # fmt: skip
 
     def compute(self, group: list[Reading]) -> list[Answer]:
         """The masks of a group's cases."""

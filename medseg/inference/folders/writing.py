@@ -21,14 +21,29 @@ def name_channels(labels: LabelScheme) -> tuple[str, ...]:
     return (("background",) if labels.output == "softmax" else ()) + labels.names
 
 
+def name_files(labels: LabelScheme) -> tuple[str, ...]:
+    """A file's stem for each channel of probabilities, no two alike even where a file system ignores case."""
+    stems: list[str] = []
+    for channel in name_channels(labels):
+        plain = (
+            re.sub(r"[^\w.-]+", "_", channel).lstrip(".") or "_"
+        )  # a slash in a label's name would lead out of the folder
+        stem, number = plain, 1
+        while stem.lower() in [other.lower() for other in stems]:
+            number += 1
+            stem = f"{plain}_{number}"
+        stems.append(stem)
+    return tuple(stems)
+
+
 def write_prediction(
     prediction: Prediction, case: Case, output: Path, file_format: str, labels: LabelScheme
 ) -> list[str]:
-    """Write a case's mask and, where there are some, its probabilities, a file per channel.
+    """Write a case's mask and, where there are some, its probabilities, a file per channel of the same format.
 
     Args:
         prediction: of the case.
-        case: whose name the files get; a picture gives a picture.
+        case: whose name the files get; a picture's mask is a picture.
         output: the folder.
         file_format: ``nifti``, ``mha`` or ``nrrd``.
         labels: the model's.
@@ -43,9 +58,9 @@ def write_prediction(
     try:
         write_segmentation(output / names[0], prediction.segmentation)
         if prediction.probabilities is not None:
-            for channel, array in zip(name_channels(labels), prediction.probabilities, strict=True):
-                plain = re.sub(r"[^\w.-]+", "_", channel)  # a slash in a label's name would lead out of the folder
-                names.append(f"probabilities/{case.name}_{plain}.nii.gz")
+            channels = zip(name_channels(labels), name_files(labels), prediction.probabilities, strict=True)
+            for channel, stem, array in channels:
+                names.append(f"probabilities/{case.name}/{stem}{ENDINGS[file_format]}")
                 write_volume(output / names[-1], Volume(array[None], geometry, (channel,)))
     except OSError as error:
         raise ResourceError(f"the mask cannot be written: {error.strerror}", case=case.name, file=output) from None

@@ -69,7 +69,10 @@ def import_model(model: ModelFolder, output: str | Path) -> Verdict:
     """
     output = Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ModelError("it is there already", code="exists", file=output, remedy="Give a new folder")
+        raise ModelError(
+            "there is something in it already, which an import does not write over", code="exists", file=output,
+            remedy="Give a new or an empty folder",
+        )  # fmt: skip
     staging = output.with_name(f".tmp-{os.getpid()}-{output.name}")
     try:
         verdict, stages = _judge(model, lambda name, fold, weights: write_weights(staging, name, fold, weights))

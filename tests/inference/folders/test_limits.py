@@ -166,18 +166,24 @@ def test_the_fastest_settings_within_the_limits_are_chosen(
 
 
 @pytest.mark.parametrize(
-    ("first", "limits", "said"),
+    ("first", "limits", "said", "remedy"),
     [
-        (RunSettings(CPU, 4, CPU), Limits(5.9, None), "--max-ram-gb 5.9, but 6.00 GB are needed"),
-        (RunSettings(GPU, 4, GPU), Limits(None, 0.5), "--max-vram-gb 0.5, but 1.00 GB are needed"),
-        (RunSettings(GPU, 4, GPU), Limits(3.0, 3.0), "--max-ram-gb 3, but 5.00 GB are needed"),
+        (RunSettings(CPU, 4, CPU), Limits(5.9, None), "--max-ram-gb 5.9, but 6.00 GB are", "--max-ram-gb 6 or more"),
+        (
+            RunSettings(GPU, 4, GPU), Limits(None, 0.5), "--max-vram-gb 0.5, but 1.00 GB are needed",
+            "--max-vram-gb 1 or more, or --device cpu",
+        ),
+        (RunSettings(GPU, 4, GPU), Limits(3.0, 3.0), "--max-ram-gb 3, but 5.00 GB are", "--max-ram-gb 5 or more"),
     ],
-)
-def test_what_cannot_fit_is_refused_with_what_it_needs(first: RunSettings, limits: Limits, said: str) -> None:
+)  # fmt: skip
+def test_what_cannot_fit_is_refused_with_what_it_needs(
+    first: RunSettings, limits: Limits, said: str, remedy: str
+) -> None:
     with pytest.raises(ResourceError) as caught:
         choose_settings(estimate, first, limits)
     assert said in caught.value.reason
     assert "sums 4.00" in caught.value.reason
+    assert caught.value.remedy == f"Use {remedy}"
     assert caught.value.code == "memory"
 
 

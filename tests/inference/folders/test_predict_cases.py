@@ -10,10 +10,12 @@ import pytest
 from medseg.core.atomic import fault_hook
 from medseg.core.dataset import Dataset
 from medseg.core.errors import DatasetError
+from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, exit_code, hash_file
 from medseg.core.volume import Volume
 from medseg.inference import Predictor
 from medseg.inference.folders import predict_cases
+from medseg.inference.folders.writing import name_files
 from medseg.io import find_inputs, read_image, write_volume
 from tests.inference.examples import write_model
 from tests.preprocessing.examples import CLASSES, make_scan
@@ -157,13 +159,25 @@ def test_probabilities_are_written_per_channel(scans: Path, tmp_path: Path) -> N
     write_model(tmp_path / "model", folds=(0,), labels=labels)
     predictor = Predictor.load(tmp_path / "model", device="cpu", mirroring=False)
     outcomes = predict(predictor, scans, tmp_path / "out", save_probabilities=True)
-    names = [f"probabilities/a_{name}.nii.gz" for name in ("background", "organ", ".._tumour")]
+    names = [f"probabilities/a/{name}.nii.gz" for name in ("background", "organ", "_tumour")]
     assert set(outcomes["a"].outputs) == {"a.nii.gz", *names}
     total = sum(read_image(tmp_path / "out" / name).array for name in names)
     np.testing.assert_allclose(total, 1.0, atol=1e-5)
     inside = [path.resolve().is_relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*")]
     assert all(inside)
     assert not list(tmp_path.glob("tumour*"))
+
+
+def test_channels_whose_names_become_alike_keep_a_file_each() -> None:
+    labels = LabelScheme.make({"left lung": 1, "left/lung": 2, "Left_Lung": 3, "left_lung_2": 4, "...": 5})
+    assert name_files(labels) == ("background", "left_lung", "left_lung_2", "Left_Lung_3", "left_lung_2_2", "_")
+
+
+def test_probabilities_have_the_masks_format(predictor: Predictor, scans: Path, tmp_path: Path) -> None:
+    outcomes = predict(predictor, scans, tmp_path / "out", save_probabilities=True, file_format="nrrd")
+    assert {Path(name).suffix for name in outcomes["a"].outputs} == {".nrrd"}
+    total = sum(read_image(tmp_path / "out" / name).array for name in outcomes["a"].outputs if "/" in name)
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
 
 
 def test_formats(predictor: Predictor, scans: Path, tmp_path: Path) -> None:

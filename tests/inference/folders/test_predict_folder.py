@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -188,8 +189,16 @@ def test_what_a_limit_of_memory_forbids_is_refused_with_what_it_needs(
     outcomes = predict_cases(predictor, find_inputs(scans, 1), tmp_path / "out", max_ram_gb=0.01)
     assert {outcome.status for outcome in outcomes} == {"refused"}
     assert {outcome.code for outcome in outcomes} == {"memory"}
-    assert "--max-ram-gb 0.01, but " in outcomes[0].reason
-    assert "GB are needed" in outcomes[0].reason
+    reason = outcomes[0].reason
+    assert re.match(r"--max-ram-gb 0.01, but [\d.]+ GB are needed to read and prepare it \(program .*reading", reason)
+    assert re.search(r"at most [\d.]+ GB to segment it with 1 window at a time on cpu \(program .*mask .*sums", reason)
+    needed = max(float(number) for number in re.findall(r"([\d.]+) GB", reason))
+    asked = float(outcomes[0].remedy.split()[2])
+    assert needed <= asked < needed + 0.12
+    again = predict_cases(predictor, find_inputs(scans, 1), tmp_path / "out", max_ram_gb=asked + 0.3)
+    assert {outcome.status for outcome in again} == {
+        "done"
+    }  # what the message says is enough, besides what now is held
 
 
 @pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
