@@ -14,7 +14,7 @@ from torch import Tensor
 from medseg.augmentation.base import Augmentation, Scene
 from medseg.augmentation.elastic import Displacement, draw_displacement, expand_displacement
 from medseg.augmentation.masking import OUTSIDE
-from medseg.augmentation.resample import resample_patch
+from medseg.augmentation.resample import View, resample_views
 
 # nnU-Net's defaults.
 ROTATION_CHANCE = 0.2
@@ -113,35 +113,39 @@ def apply_transform(images: Tensor, labels: Tensor, parameters: Sequence[Transfo
     size = parameters[0].patch_size
     new_images = images.new_empty(*images.shape[:2], *size)
     new_labels = labels.new_empty(labels.shape[0], *size)
+    turned = []
     for index, transform in enumerate(parameters):
-        sample = images[index], labels[index]
         if transform.displacement is None and np.array_equal(transform.matrix, np.eye(len(transform.matrix))):
-            new_images[index], new_labels[index] = (_cut_centre(array, size) for array in sample)
+            new_images[index] = _cut_centre(images[index], size)
+            new_labels[index] = _cut_centre(labels[index], size)
         else:
-            _move(*sample, transform, new_images[index], new_labels[index])
+            turned.append(index)
+    views = [_open_view(images[index], labels[index], parameters[index]) for index in turned]
+    moving = size[-len(parameters[0].matrix) :]
+    moved = resample_views(views, moving, beyond=parameters[0].beyond)
+    for index, (image, maps) in zip(turned, moved, strict=True):
+        channels = parameters[index].channels
+        new_images[index, :channels] = image.reshape(channels, *size)
+        maps = maps.reshape(-1, *size)
+        new_labels[index] = maps[0]
+        for place in range(channels, images.shape[1]):
+            new_images[index, place] = maps[1] == place - channels + 1
     return new_images, new_labels
 
 
-def _move(image: Tensor, label: Tensor, transform: Transform, new_image: Tensor, new_label: Tensor) -> None:
-    size, channels = transform.patch_size, transform.channels
-    moving = size[-len(transform.matrix) :]
-    still = size[: len(size) - len(moving)]
-    image, label = (_cut_centre(array, (*still, *array.shape[array.ndim - len(moving) :])) for array in (image, label))
+def _open_view(image: Tensor, label: Tensor, transform: Transform) -> View:
+    """A sample with as many axes as its matrix: slices that move in their plane become channels."""
+    moving = len(transform.matrix)
+    still = transform.patch_size[: len(transform.patch_size) - moving]
+    image, label = (_cut_centre(array, (*still, *array.shape[array.ndim - moving :])) for array in (image, label))
+    maps = label[None]
+    if len(image) > transform.channels:  # the stage before as one label map, so that its labels stay apart
+        maps = torch.stack([label, _merge(image[transform.channels :]).to(label.dtype)])
+    planes = [array.flatten(0, array.ndim - 1 - moving) for array in (image[: transform.channels], maps)]
     displacement = None
     if transform.displacement is not None:
-        displacement = expand_displacement(transform.displacement, moving, image.device)
-    maps = label[None]
-    if len(image) > channels:  # the stage before, as one label map, so that its labels stay apart
-        maps = torch.stack([label, _merge(image[channels:]).to(label.dtype)])
-    planes = [array.reshape(-1, *array.shape[array.ndim - len(moving) :]) for array in (image[:channels], maps)]
-    moved, moved_maps = resample_patch(
-        planes[0], planes[1], transform.matrix, displacement, moving, beyond=transform.beyond
-    )
-    new_image[:channels] = moved.reshape(channels, *size)
-    moved_maps = moved_maps.reshape(-1, *size)
-    new_label.copy_(moved_maps[0])
-    for number in range(channels, len(image)):
-        new_image[number] = moved_maps[1] == number - channels + 1
+        displacement = expand_displacement(transform.displacement, transform.patch_size[-moving:], image.device)
+    return View(planes[0], planes[1], transform.matrix, displacement)
 
 
 def _merge(masks: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from medseg.augmentation import resample
 from medseg.augmentation.elastic import draw_displacement, expand_displacement
-from medseg.augmentation.resample import resample_patch
+from medseg.augmentation.resample import View, resample_in_torch, resample_views
 from medseg.augmentation.spatial import make_matrix
 from tests.augmentation.examples import make_generators
 
@@ -24,12 +24,6 @@ def draw_patch(source: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> tup
     return torch.from_numpy(rng.normal(size=(2, *source)).astype(np.float32)), torch.from_numpy(blocks).to(dtype)
 
 
-def resample_in_torch(images, labels, matrix, displacement, size, beyond):  # type: ignore[no-untyped-def]
-    shift = (np.array(images.shape[1:]) - 1) / 2 - matrix @ ((np.array(size) - 1) / 2)
-    points = resample._place_points(matrix, shift, displacement, size, CPU)
-    return resample._interpolate(images, points), resample._vote(labels, points, beyond)
-
-
 @pytest.mark.parametrize(("source", "size"), SIZES[:3])
 @pytest.mark.parametrize("bends", [False, True])
 @pytest.mark.parametrize(("dtype", "beyond"), [(torch.uint8, 0), (torch.int16, -1), (torch.int32, 0)])
@@ -37,15 +31,27 @@ def test_loops_and_torch_agree(
     source: tuple[int, ...], size: tuple[int, ...], bends: bool, dtype: torch.dtype, beyond: int
 ) -> None:
     images, labels = draw_patch(source, dtype)
-    for rng in make_generators(3):
+    views = []
+    for number, rng in enumerate(make_generators(3)):
         matrix = make_matrix(rng.uniform(-1, 1, 3 if len(size) == 3 else 1).tolist(), float(rng.uniform(0.7, 1.4)))
-        bend = expand_displacement(draw_displacement(rng, len(size)), size, CPU) if bends else None
-        moved, moved_labels = resample_patch(images, labels, matrix, bend, size, beyond=beyond)
-        expected, expected_labels = resample_in_torch(images, labels, matrix, bend, size, beyond)
-        assert moved.shape == expected.shape == (2, *size)
-        assert moved_labels.dtype == expected_labels.dtype == dtype
-        np.testing.assert_allclose(moved.numpy(), expected.numpy(), atol=3e-5)
-        assert float((moved_labels == expected_labels).float().mean()) > 0.999  # equal weights may round apart
+        bend = expand_displacement(draw_displacement(rng, len(size)), size, CPU) if bends and number else None
+        views.append(View(images, labels, matrix, bend))
+    expected = resample_in_torch(views, size, beyond=beyond)
+    for one, other in zip(resample_views(views, size, beyond=beyond), expected, strict=True):
+        assert one[0].shape == other[0].shape == (2, *size)
+        assert one[1].dtype == other[1].dtype == dtype
+        np.testing.assert_allclose(one[0].numpy(), other[0].numpy(), atol=3e-5)
+        assert float((one[1] == other[1]).float().mean()) > 0.999  # equal weights may round apart
+
+
+def test_many_views_are_resampled_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = draw_patch(SIZES[1][0])
+    views = [View(images, labels, make_matrix([0.1 * number] * 3, 1.1)) for number in range(5)]
+    whole = resample_in_torch(views, SIZES[1][1])
+    monkeypatch.setattr(resample, "VOXELS_AT_ONCE", 2 * int(np.prod(SIZES[1][1])))
+    parts = resample_in_torch(views, SIZES[1][1])
+    assert all(torch.equal(a, b) for one, two in zip(whole, parts, strict=True) for a, b in zip(one, two, strict=True))
+    assert resample_views([], (3, 3)) == []
 
 
 @pytest.mark.parametrize(("source", "size"), SIZES[:2])
@@ -53,7 +59,7 @@ def test_intensities_and_labels_equal_scipys(source: tuple[int, ...], size: tupl
     images, labels = draw_patch(source)
     matrix = make_matrix([0.3] * (3 if len(size) == 3 else 1), 1.1)
     shift = (np.array(source) - 1) / 2 - matrix @ ((np.array(size) - 1) / 2)
-    moved, moved_labels = resample_patch(images, labels, matrix, None, size)
+    ((moved, moved_labels),) = resample_views([View(images, labels, matrix)], size)
 
     def move(array: np.ndarray) -> np.ndarray:
         # One voxel of 0 around: scipy fades out within it as torch does.
@@ -75,8 +81,8 @@ def test_intensities_and_labels_equal_scipys(source: tuple[int, ...], size: tupl
 def test_slices_are_moved_in_their_plane() -> None:
     images, labels = draw_patch((1, 12, 12))
     matrix = make_matrix([0.4], 0.9)
-    one = resample_patch(images[:, 0], labels[:, 0], matrix, None, (12, 12))
-    expected = resample_in_torch(images[:, 0], labels[:, 0], matrix, None, (12, 12), 0)
+    views = [View(images[:, 0], labels[:, 0], matrix)]
+    (one,), (expected,) = resample_views(views, (12, 12)), resample_in_torch(views, (12, 12))
     np.testing.assert_allclose(one[0].numpy(), expected[0].numpy(), atol=2e-5)
     assert float((one[1] == expected[1]).float().mean()) > 0.99
 
@@ -84,7 +90,7 @@ def test_slices_are_moved_in_their_plane() -> None:
 @pytest.mark.parametrize(("source", "size"), SIZES[:3])
 def test_what_lies_far_outside_is_empty(source: tuple[int, ...], size: tuple[int, ...]) -> None:
     images, labels = draw_patch(source)
-    moved, moved_labels = resample_patch(images + 5, labels + 1, np.eye(len(size)) * 50.0, None, size)
+    ((moved, moved_labels),) = resample_views([View(images + 5, labels + 1, np.eye(len(size)) * 50.0)], size)
     seen = [slice(length // 2 - 1, length // 2 + 1) for length in size]
     moved[(slice(None), *seen)], moved_labels[(slice(None), *seen)] = 0, 0
     assert not moved.any()
