@@ -47,6 +47,7 @@ class Run:
         good_step: whose it is.
         pending: steps whose outcome nobody has looked at yet.
         buffers: of the network before the step that runs, so that a bad step leaves no trace in batch statistics.
+        saves_memory: whether features are computed twice.
         writing: the checkpoint that is being written.
     """
 
@@ -60,6 +61,7 @@ class Run:
     good_step: int = 0
     pending: deque[Outcome] = field(default_factory=deque)
     buffers: dict[str, Tensor] = field(default_factory=dict)
+    saves_memory: bool = False
     saved_at: float = field(default_factory=time.monotonic)
     saved_step: int = 0
     writer: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
@@ -87,6 +89,7 @@ def open_run(job: Job, *, restart: bool) -> Run:
         start_network(job, learner.network)
     averaged = make_averaged(learner.network, job.configuration.training.ema_decay)
     run = Run(job, learner, averaged, Progress(budget_s=job.seconds), Quarantine(), make_recipe(job))
+    run.saves_memory = job.configuration.training.gradient_checkpointing
     if checkpoint is not None:
         _restore(run, checkpoint)
     if run.progress.total is None and run.progress.budget_s is None:

@@ -12,7 +12,7 @@ from itertools import islice
 
 import torch
 
-from medseg.core.errors import PlanError, ResourceError
+from medseg.core.errors import PlanError
 from medseg.training.alarms import find_alarms
 from medseg.training.ema import update_average
 from medseg.training.faults import explain_memory, is_out_of_memory
@@ -22,7 +22,8 @@ from medseg.training.pace import Pace, follow_pace, seconds_left, start_pace, ti
 from medseg.training.patch_scores import PatchScores, score_patches
 from medseg.training.patches.loader import Batch, iterate_batches
 from medseg.training.plateau import has_settled
-from medseg.training.run_state import Run, finish_writing, keep_good, open_run, save_run, unpack_state
+from medseg.training.recovery import save_what_stands, settle, spend_less_memory
+from medseg.training.run_state import Run, finish_writing, keep_good, open_run, save_run
 from medseg.training.schedule import format_duration, learning_rate
 from medseg.training.steps import compute_gradients, copy_buffers, move_weights, restore_buffers
 from medseg.training.stopping import StopRequest, StopTraining, watch_signals
@@ -31,9 +32,6 @@ logger = logging.getLogger(__name__)
 
 # A checkpoint is written at the end of an epoch where the last one is so old, and within an epoch where it is this old.
 CHECKPOINT_SECONDS, LONGEST_UNSAVED_SECONDS = 60.0, 600.0
-BAD_STEPS_IN_A_ROW = 3
-# Each halves the learning rate; what still fails at an eighth of it is no matter of the rate.
-ROLLBACKS = 3
 # More than a training has, so that two seeds share no step's random numbers.
 STEPS_PER_SEED = 10**9
 
@@ -62,10 +60,9 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
     ):
         try:
             _train(run, monitor, request)
-            save_run(run)
             finish_writing(run)
         except (Exception, StopTraining) as error:
-            _save_what_stands(run, request, error)
+            save_what_stands(run, request, error)
             if isinstance(error, Exception) and is_out_of_memory(error):
                 raise explain_memory(job.title, run.learner.device, error) from error
             if not isinstance(error, StopTraining):
@@ -76,15 +73,24 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
 
 
 def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
-    """The loop: steps, the ends of epochs among them, checkpoints, until no step is left."""
-    job, progress = run.job, run.progress
-    accumulation = job.configuration.training.accumulation
-    pace = start_pace(job, progress)
+    """Train until no step is left, with less memory where it runs out."""
+    pace = start_pace(run.job, run.progress)
     if _epoch_is_due(run):  # stopped between the last step of an epoch and its end
         _close_epoch(run, monitor, pace, request)
-    if progress.finished:
-        return
-    logger.info("%s: %s", job.title, describe_training(run))
+    if not run.progress.finished:
+        logger.info("%s: %s", run.job.title, describe_training(run))
+    while not run.progress.finished:
+        try:
+            _take_steps(run, monitor, pace, request)
+        except Exception as error:
+            if not is_out_of_memory(error) or not spend_less_memory(run):
+                raise
+
+
+def _take_steps(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -> None:
+    """The loop: steps, the ends of epochs among them, checkpoints."""
+    job, progress = run.job, run.progress
+    accumulation = job.configuration.training.accumulation
     batches = iterate_batches(
         job.training,
         run.recipe,
@@ -99,7 +105,8 @@ def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
         if _epoch_is_due(run):
             _close_epoch(run, monitor, pace, request)
         elif time.monotonic() - run.saved_at > LONGEST_UNSAVED_SECONDS:
-            _settle(run, keep=0)
+            with request.changing:
+                settle(run, keep=0)
             save_run(run)
         request.check()
 
@@ -120,46 +127,7 @@ def _advance(run: Run, batches: Sequence[Batch], request: StopRequest) -> None:
         progress.step += 1
         run.pending.append(outcome)
         # A GPU works on the next step while this one's outcome is read.
-        _settle(run, keep=0 if learner.device.type == "cpu" else 1)
-
-
-def _settle(run: Run, *, keep: int) -> None:
-    """Look at the outcomes of all steps but the last ``keep``."""
-    progress = run.progress
-    while len(run.pending) > keep:
-        outcome = run.pending.popleft()
-        loss, good = torch.stack([outcome.loss.float(), outcome.good.float()]).tolist()
-        if good:
-            progress.bad_steps = 0
-            progress.losses.append(loss)
-            continue
-        progress.bad_steps += 1
-        progress.skipped += 1
-        if progress.bad_steps >= BAD_STEPS_IN_A_ROW:
-            _roll_back(run)
-
-
-def _roll_back(run: Run) -> None:
-    """Go back to the last good weights with half the learning rate; the batches go on, so that a budget is kept."""
-    progress = run.progress
-    run.pending.clear()
-    progress.bad_steps = 0
-    progress.rollbacks += 1
-    if progress.rollbacks > ROLLBACKS:
-        raise ResourceError(
-            f"{run.job.title}: the loss or its gradient was not finite {BAD_STEPS_IN_A_ROW} times in a row, and again "
-            f"after going back {ROLLBACKS} times, each with half the learning rate",
-            code="loss_not_finite",
-            remedy="Lower the learning rate (--set learning_rate=...), use --set precision=float32, or look for "
-            "numbers that are not finite in the images",
-        )
-    unpack_state(run, run.good)
-    run.progress.say(
-        f"step {progress.step}: the loss or its gradient was not finite {BAD_STEPS_IN_A_ROW} times in a row; the "
-        f"weights of step {run.good_step} are taken again, with half the learning rate; where this comes often, lower "
-        "--set learning_rate or use --set precision=float32"
-    )
-    logger.warning("%s: %s", run.job.title, progress.alarms[-1])
+        settle(run, keep=0 if learner.device.type == "cpu" else 1)
 
 
 def _epoch_is_due(run: Run) -> bool:
@@ -174,7 +142,7 @@ def _close_epoch(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -
     job, progress = run.job, run.progress
     with time_closing(pace):
         with request.changing:
-            _settle(run, keep=0)
+            settle(run, keep=0)
         scores = score_patches(job, run.learner, run.averaged, run.recipe, run.quarantine, request.check)
         with request.changing:
             record = _make_record(run, scores, seconds_left(job, progress, pace))
@@ -233,21 +201,6 @@ def describe_training(run: Run) -> str:
         f"{len(run.job.training)} cases, {extent} of {patches} patches, network of {millions:.1f} million parameters, "
         f"on {learner.device} in {str(learner.precision).removeprefix('torch.')}"
     )
-
-
-def _save_what_stands(run: Run, request: StopRequest, error: BaseException) -> None:
-    """After a fault or a signal: keep what was trained, and the first error as the one that is told."""
-    if isinstance(error, ResourceError) and error.code == "loss_not_finite":
-        return  # the checkpoint before is the better state
-    try:
-        with request.changing:
-            _settle(run, keep=0)
-            if run.progress.step != run.saved_step:
-                save_run(run, wait=True)
-            finish_writing(run)
-            request.over.set()
-    except Exception as second:  # such as the full disk that was the first error
-        logger.error("%s: the training could not be saved: %s", run.job.title, second)
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from medseg.core.labels import LabelScheme
@@ -139,3 +141,19 @@ def make_setting(folder: Path, labels: LabelScheme = CLASSES, count: int = 3, **
     configuration = make_configuration(**options)
     plan = make_plan(configuration, labels)
     return Setting(plan, configuration, prepare_cases(folder / "prepared", plan, configuration, count), folder)
+
+
+def change_training(setting: Setting, **values: Any) -> Configuration:
+    """The setting's configuration with other values of its training."""
+    training = setting.configuration.training.model_copy(update=values)
+    return setting.configuration.model_copy(update={"training": training})
+
+
+def same(a: TrainedFold, b: TrainedFold) -> bool:
+    """Whether two trainings gave the same weights, bit for bit."""
+    return a.weights.keys() == b.weights.keys() and all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The epochs in ``log.jsonl``."""
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]

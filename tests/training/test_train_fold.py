@@ -1,6 +1,5 @@
 """Training a fold: from start to end, stopped and gone on with, and refused."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,13 @@ import pytest
 import torch
 
 from medseg.augmentation import Augmentation
-from medseg.core.errors import PlanError, ResourceError
+from medseg.core.errors import PlanError
 from medseg.core.plan import NetworkPlan
 from medseg.networks.unet import build_plain_unet
 from medseg.training import EpochRecord, load_checkpoint, trainer
-from medseg.training.job import TrainedFold
 from medseg.training.losses import build_loss
 from tests.preprocessing.examples import CLASSES, REGIONS
-from tests.training.examples import Setting, make_setting
+from tests.training.examples import Setting, change_training, make_setting, read_log, same
 
 
 class StoppedError(BaseException):
@@ -29,14 +27,6 @@ def stop_after(epoch: int) -> Any:
             raise StoppedError
 
     return callback
-
-
-def same(a: TrainedFold, b: TrainedFold) -> bool:
-    return a.weights.keys() == b.weights.keys() and all(torch.equal(a.weights[k], b.weights[k]) for k in a.weights)
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text("utf-8").splitlines()]
 
 
 def without_times(history: list[EpochRecord]) -> list[tuple[object, ...]]:
@@ -196,46 +186,6 @@ def test_without_training_cases_there_is_no_training(setting: Setting, tmp_path:
         setting.train(str(tmp_path), training=[])
 
 
-class Failing:
-    """A loss that is not finite in the calls whose numbers are given."""
-
-    def __init__(self, bad: set[int]) -> None:
-        self.bad, self.calls = bad, 0
-
-    def __call__(self, logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        value = build_loss("dice_ce", CLASSES, batch_dice=False)(logits, targets, mask)
-        if not logits.requires_grad:
-            return value
-        self.calls += 1
-        return value * float("nan") if self.calls in self.bad else value
-
-
-def test_a_step_without_a_finite_loss_is_skipped(setting: Setting, tmp_path: Path) -> None:
-    trained = setting.train(str(tmp_path), epochs=3, loss=Failing({2, 3, 5}))
-    assert [record.skipped_steps for record in trained.history] == [1, 2, 3]
-    assert all(torch.isfinite(tensor).all() for tensor in trained.weights.values())
-    none = setting.train(str(tmp_path / "none"), epochs=2, loss=Failing({1, 2}))
-    assert [record.loss is None for record in none.history] == [True, False]
-
-
-def test_three_bad_steps_in_a_row_go_back_with_half_the_rate(setting: Setting, tmp_path: Path) -> None:
-    trained = setting.train(str(tmp_path), epochs=5, loss=Failing({4, 5, 6, 7}))
-    rates = [record.learning_rate for record in trained.history]
-    plain = [record.learning_rate for record in setting.train(str(tmp_path / "plain"), epochs=5).history]
-    assert rates == pytest.approx([plain[0], plain[1], *(rate / 2 for rate in plain[2:])])
-    assert [record.skipped_steps for record in trained.history] == [0, 1, 3, 4, 4]
-    assert [len(record.alarms) for record in trained.history] == [0, 0, 1, 0, 0]
-    assert "the weights of step 2 are taken again" in trained.history[2].alarms[0]
-    assert [record.steps for record in trained.history] == [2, 4, 6, 8, 10]  # the position went on
-
-
-def test_a_loss_that_stays_not_finite_ends_the_training(setting: Setting, tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="not finite 3 times in a row") as caught:
-        setting.train(str(tmp_path), epochs=20, loss=Failing(set(range(2, 99))))
-    assert caught.value.code == "loss_not_finite"
-    assert caught.value.remedy
-
-
 class OrganAlone(torch.nn.Module):
     """A network that never predicts its last channel."""
 
@@ -257,3 +207,39 @@ def test_alarm_where_a_class_is_never_predicted(
     assert "'tumour' has not been predicted once" in alarms[0]
     assert "foreground_share" in caplog.text
     assert trained.history[0].alarms == trained.history[1].alarms == ()  # not in the first fifth
+
+
+def test_patience_stops_early_and_stays_stopped(
+    setting: Setting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    patient = change_training(setting, patience_epochs=3, learning_rate=1e-9, ema_decay=0.0)
+    with caplog.at_level(logging.INFO):
+        trained = setting.train(str(tmp_path), configuration=patient, epochs=50)
+    last = trained.history[-1].epoch
+    assert 4 <= last < 50
+    assert f"has not fallen for 3 epochs; training stops early, after {2 * last} of 100 steps" in caplog.text
+    again = setting.train(str(tmp_path), configuration=patient, epochs=50)
+    assert same(trained, again)
+    assert len(again.history) == last
+    more = change_training(setting, patience_epochs=last + 3, learning_rate=1e-9, ema_decay=0.0)
+    longer = setting.train(str(tmp_path), configuration=more, epochs=last + 2)
+    assert len(longer.history) == last + 2  # with more patience it goes on
+
+
+def test_patience_without_validation_cases_is_told(setting: Setting, tmp_path: Path) -> None:
+    patient = change_training(setting, patience_epochs=3)
+    trained = setting.train(str(tmp_path), configuration=patient, training=setting.cases, validation=[], epochs=5)
+    assert len(trained.history) == 5
+    assert "patience_epochs stops nothing" in trained.history[0].alarms[0]
+
+
+def test_steps_of_several_batches_are_counted_once_and_resumed(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "CHECKPOINT_SECONDS", 0.0)
+    twice = change_training(setting, accumulation=2)
+    whole = setting.train(str(tmp_path / "whole"), configuration=twice, epochs=3)
+    assert [record.steps for record in whole.history] == [2, 4, 6]
+    with pytest.raises(StoppedError):
+        setting.train(str(tmp_path / "parts"), configuration=twice, epochs=3, callbacks=[stop_after(1)])
+    assert same(whole, setting.train(str(tmp_path / "parts"), configuration=twice, epochs=3))
