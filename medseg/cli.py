@@ -21,10 +21,13 @@ from medseg.options import (
     Json,
     Labels,
     Output,
+    Plugins,
     Precision,
     SampleBy,
+    Settings,
     Space,
     SpacingMm,
+    StartFrom,
     catch_errors,
     finish,
     gather_names,
@@ -173,12 +176,14 @@ def train(
     epochs: Epochs = None,
     device: Device = "auto",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew; otherwise a run goes on.")] = False,
+    start_from: StartFrom = None,
     sampling: SampleBy = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value of the plan; may be repeated.")] = None,
+    set_: Settings = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Train one fold, then predict and score its validation cases."""
-    with catch_errors():
+    with catch_errors(plugin):
         from medseg import pipeline
 
         result = pipeline.train(
@@ -189,15 +194,17 @@ def train(
             epochs=epochs,
             device=device,
             restart=restart,
+            start_from=start_from,
             settings=gather_settings(set_, sampling),
+            plugins=plugin or (),
         )
     finish(result, json)
 
 
 @app.command()
-def choose(workspace: Space, json: Json = False) -> None:
+def choose(workspace: Space, plugin: Plugins = None, json: Json = False) -> None:
     """Choose the best configuration and write the model."""
-    with catch_errors():
+    with catch_errors(plugin):
         from medseg import pipeline
 
         result = pipeline.choose(workspace)
@@ -223,10 +230,11 @@ def predict(
     max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
     max_vram_gb: Annotated[float | None, typer.Option(help="GPU memory to keep to.")] = None,
     spacing_mm: SpacingMm = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Segment every scan of a folder."""
-    with catch_errors():
+    with catch_errors(plugin):
         from medseg import pipeline
 
         result = pipeline.predict(
@@ -312,14 +320,17 @@ def run(
     ] = None,
     configurations: Annotated[str | None, typer.Option(help="Of the plan, separated by commas.")] = None,
     device: Device = "auto",
+    start_from: StartFrom = None,
     sampling: SampleBy = None,
+    set_: Settings = None,
+    plugin: Plugins = None,
     channels: Channels = None,
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
     json: Json = False,
 ) -> None:
     """Everything: from scans with masks to a model and a report."""
-    with catch_errors():
+    with catch_errors(plugin):
         from medseg import pipeline
 
         result = pipeline.run(
@@ -330,7 +341,9 @@ def run(
             folds=folds,
             configurations=configurations.split(",") if configurations else None,
             device=device,
-            settings=gather_settings(None, sampling),
+            start_from=start_from,
+            settings=gather_settings(set_, sampling),
+            plugins=plugin or (),
             **gather_names(channels, labels, spacing_mm),
         )
     finish(result, json)

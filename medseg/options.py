@@ -54,6 +54,14 @@ Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file th
 SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
+StartFrom = Annotated[
+    Path | None, typer.Option("--start-from", help="A model, or a run's folder, to begin from (fine-tuning).")
+]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="A module of yours with networks or losses; may be repeated.", metavar="MODULE"),
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="key=value of the plan; may be repeated.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of a budget.")]
 SampleBy = Annotated[
     Sampling | None,
@@ -140,11 +148,19 @@ def gather_settings(pairs: list[str] | None, sampling: Sampling | None) -> dict[
 
 
 @contextlib.contextmanager
-def catch_errors() -> Iterator[None]:
-    """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed."""
+def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
+    """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed.
+
+    Args:
+        plugins: the user's modules, imported first.
+    """
     from medseg.core.errors import MedsegError, ResourceError
 
     try:
+        if plugins:
+            from medseg.core.plugins import load_plugins
+
+            load_plugins(plugins)
         yield
     except ResourceError as error:
         typer.echo(f"medseg: {error}", err=True)
