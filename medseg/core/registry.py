@@ -22,10 +22,13 @@ class Registry(Generic[Entry]):
         self._entries: dict[str, Entry] = {}
 
     def add(self, name: str) -> Callable[[Entry], Entry]:
-        """A decorator that enters a function under ``name``; raises PlanError where the name is taken."""
+        """A decorator that enters a function under ``name``.
+
+        PlanError is raised where the name is taken, but by the same function, defined anew in a notebook's cell.
+        """
 
         def enter(entry: Entry) -> Entry:
-            if name in self._entries:
+            if name in self._entries and _place(entry) != _place(self._entries[name]):
                 raise PlanError(f"{self.kind} {name!r} is registered already")
             self._entries[name] = entry
             return entry
@@ -42,3 +45,10 @@ class Registry(Generic[Entry]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
+
+
+def _place(entry: object) -> object:
+    """Where a function or class is defined; of other objects the object itself."""
+    if not hasattr(entry, "__qualname__"):
+        return id(entry)
+    return entry.__module__, entry.__qualname__
