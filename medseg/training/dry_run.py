@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from medseg.compute.devices import choose_device, choose_precision
+from medseg.core.errors import ResourceError
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import UNETS
 from medseg.planning.memory import BYTES_PER_GB, FIXED_GB, estimate_memory_gb
@@ -41,9 +42,10 @@ def note_memory(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         objects: ``loss``, ``network``, ``augmentations`` of ``train_fold``; others are not looked at.
     Returns:
-        the configuration; on a CPU, and as planned, as it was.
+        the configuration; on a CPU, and as planned, as it was. Where the step does not fit, nothing is measured: that is
+        said, and training finds out what can be done about it.
     Raises:
-        ResourceError: a step does not fit into the GPU's memory, or the device is not there.
+        ResourceError: the device is not there.
         PlanError: the network cannot be built.
     """
     chosen = choose_device(device)
@@ -52,7 +54,13 @@ def note_memory(
     predicted = predict_memory_gb(plan, configuration, chosen)
     given = {key: value for key, value in objects.items() if key in ("loss", "network", "augmentations")}
     job = Job(plan, configuration, (), (), Path(), title, device=device, **given)
-    measured = measure_step_memory(job)
+    try:
+        measured = measure_step_memory(job)
+    except ResourceError as error:
+        if error.code != "out_of_memory":
+            raise
+        logger.warning("dry run: %s", error.reason)
+        measured = None
     if measured is not None:
         _tell(title, chosen, predicted, measured)
     return configuration.model_copy(update={"memory_gb": predicted, "measured_memory_gb": measured})
