@@ -3,7 +3,7 @@
 
 Parts (--parts, all by default):
   checks       logits of one network and scan on the GPU against the CPU, augmentation on the GPU against the CPU, a
-               short training on the GPU
+               short training on the GPU, predicted against measured memory of a training step (within 15 %)
   speed        optimiser steps per second: with the loader, with one constant batch, and that without augmentation;
                windows per second of sliding-window prediction against the bare network
   hippocampus  `medseg run DATA --folds 0 --budget 10m` on the GPU, then the mean Dice of the 42 validation cases
@@ -41,13 +41,14 @@ TIMED_STEPS, QUICK_STEPS = 50, 8
 
 def measure_checks(device: torch.device, output: Path, *, quick: bool) -> dict:
     """Each check with its verdict and figures."""
-    from benchmarks.gpu_checks import check_augmentation, check_logits, check_training
-    from benchmarks.gpu_scene import HIPPOCAMPUS, TRIAL
+    from benchmarks.gpu_checks import check_augmentation, check_logits, check_memory, check_training
+    from benchmarks.gpu_scene import ABDOMEN, HIPPOCAMPUS, TRIAL
 
     size = TRIAL if quick else HIPPOCAMPUS
     rows = check_logits(size, device) + check_augmentation(size, device)
     with tempfile.TemporaryDirectory(dir=output, prefix="checks_") as folder:
         rows += check_training(size, device, Path(folder))
+    rows += check_memory((TRIAL,) if quick else (HIPPOCAMPUS, ABDOMEN), device)
     for name, passed, text in rows:
         print(f"{'passed' if passed else 'FAILED'}  {name}: {text}", flush=True)
     return {name: {"passed": passed, "text": text} for name, passed, text in rows}

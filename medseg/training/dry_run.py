@@ -42,8 +42,8 @@ def note_memory(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         objects: ``loss``, ``network``, ``augmentations`` of ``train_fold``; others are not looked at.
     Returns:
-        the configuration; on a CPU, and as planned, as it was. Where the step does not fit, nothing is measured: that is
-        said, and training finds out what can be done about it.
+        the configuration; on a CPU, and as planned, as it was. Where the step does not fit, nothing is measured: that
+        is said, and training finds out what can be done about it.
     Raises:
         ResourceError: the device is not there.
         PlanError: the network cannot be built.

@@ -1,7 +1,9 @@
-"""Whether a device computes what the CPU computes: logits, augmentation, a short training."""
+"""Whether a device computes what the CPU computes: logits, augmentation, a short training; what memory it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ TOLERANCES = {"float32": 1e-4, "bfloat16": 5e-2}
 AUGMENTED_BATCHES = 24
 LABEL_AGREEMENT = 0.99  # nearest-neighbour labels may fall on either side of a tie
 STEPS = 60
+MEMORY_TOLERANCE = 0.15  # of the measured peak
 
 Row = tuple[str, bool, str]
 
@@ -82,3 +85,27 @@ def check_training(size: Size, device: torch.device, folder: Path) -> list[Row]:
     text = f"{epochs * configuration.training.iterations_per_epoch} steps: loss {first:.3f} to {last:.3f}, patch Dice "
     text += ", ".join(f"{name} {value}" for name, value in dice.items())
     return [(f"training, {device.type}", finite and last < first, text)]
+
+
+def check_memory(sizes: Sequence[Size], device: torch.device) -> list[Row]:
+    """The predicted memory of a training step is the measured one: plain and residual U-Nets, with checkpointing too.
+
+    On a CPU, whose libraries do not tell their memory, nothing is held to anything: its rows pass and say so.
+    """
+    from medseg.training.dry_run import note_memory
+    from medseg.training.settings import change_settings
+
+    rows = []
+    for size, network, twice in product(sizes, ("plain_unet", "residual_unet"), ("false", "true")):
+        plan = make_plan(size)
+        settings = {"network": network, "gradient_checkpointing": twice, "ema_decay": "0.99"}
+        configuration = change_settings(plan.configuration(NAME), settings)
+        noted = note_memory(plan, configuration, title=size.name, device=str(device))
+        name = f"memory, {device.type} {size.name} {network}{' checkpointed' if twice == 'true' else ''}"
+        if noted.measured_memory_gb is None or noted.memory_gb is None:
+            rows.append((name, device.type == "cpu", f"{noted.memory_gb:.2f} GB predicted, not measured"))
+            continue
+        ratio = noted.memory_gb / noted.measured_memory_gb
+        text = f"{noted.memory_gb:.2f} GB predicted, {noted.measured_memory_gb:.2f} GB measured, ratio {ratio:.2f}"
+        rows.append((name, abs(ratio - 1) <= MEMORY_TOLERANCE, text))
+    return rows
