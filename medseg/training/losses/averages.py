@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medseg.training.losses.setting import SumRanks, keep_sum
+
 
 def score_voxels(logits: Tensor, targets: Tensor, output: str) -> tuple[Tensor, Tensor]:
     """Probabilities, and the cross-entropy of each voxel.
@@ -50,19 +52,25 @@ def along_channels(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).reshape(1, -1, *[1] * (like.ndim - 2))
 
 
-def average_voxels(values: Tensor, mask: Tensor | None, weights: Tensor | None = None) -> Tensor:
+def average_voxels(
+    values: Tensor, mask: Tensor | None, weights: Tensor | None = None, *, sum_ranks: SumRanks = keep_sum
+) -> Tensor:
     """The mean over batch, channels and the voxels that count.
 
     Args:
         values: (batch, channel, ...).
         mask: (batch, 1, ...), 1 where a voxel counts; None for all.
         weights: broadcast over ``values``; None where all count the same.
+        sum_ranks: of the loss's setting. Where all voxels count the same, the batch's own mean is given, which differs
+            from process to process.
     Returns:
         a scalar; 0 where no voxel counts.
     """
     if weights is not None:
         weights = (weights if mask is None else weights * mask).expand_as(values)
-        return (values * weights).sum() / weights.sum().clamp_min(1e-8)
+        sums = sum_ranks(torch.stack([(values * weights).sum(), weights.sum()]))
+        return sums[0] / sums[1].clamp_min(1e-8)
     if mask is None:
         return values.mean()
-    return (values * mask).sum() / (mask.sum() * (values.shape[1])).clamp_min(1)
+    sums = sum_ranks(torch.stack([(values * mask).sum(), mask.sum() * values.shape[1]]))
+    return sums[0] / sums[1].clamp_min(1)

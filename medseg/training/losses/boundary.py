@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from medseg.training.losses.averages import along_channels, average_voxels, score_voxels
@@ -68,8 +69,11 @@ def _add_term(setting: LossSetting, cost: Cost) -> Loss:
         probabilities = score_voxels(logits, targets, setting.output)[0][:, setting.first :]
         shown = targets[:, setting.first :]
         weights = None if setting.label_weights is None else along_channels(setting.label_weights, shown)
-        term = average_voxels(cost(probabilities, shown, mask, setting.spacing), mask, weights)
-        return value + term * _balance(value, term)
+        costs = cost(probabilities, shown, mask, setting.spacing)
+        term = average_voxels(costs, mask, weights, sum_ranks=setting.sum_ranks)
+        # Both are means over the samples of this process.
+        region_all, term_all = setting.sum_ranks(len(logits) * torch.stack([value + 1, term]).detach())
+        return value + term * _balance(region_all, term_all)
 
     return DetailedLoss(loss, region)
 
@@ -77,5 +81,6 @@ def _add_term(setting: LossSetting, cost: Cost) -> Loss:
 def _balance(region: Tensor, term: Tensor) -> Tensor:
     # In the first steps the far errors are many and would drown the rest. Kervadec et al. let the term's weight rise
     # from epoch to epoch, to 1; Karimi & Salcudean set it once an epoch so that both parts are as large. A loss that
-    # remembers nothing: as large at most, and never more than the term itself. The region's loss is -1 at best.
-    return ((region + 1).detach() / term.detach().clamp_min(1e-8)).clamp(0, 1)
+    # remembers nothing: as large at most, and never more than the term itself. The region's loss is -1 at best, so that
+    # here 1 is added.
+    return (region / term.clamp_min(1e-8)).clamp(0, 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from medseg.core.errors import PlanError
 from medseg.training.losses.averages import average_voxels, score_voxels, weigh_voxels
-from medseg.training.losses.setting import Loss, LossSetting
+from medseg.training.losses.setting import Loss, LossSetting, SumRanks, keep_sum
 
 SMOOTH = 1e-5  # nnU-Net's; keeps an empty class from dividing by nothing
 
@@ -24,6 +24,7 @@ def soft_dice_loss(
     skip_first: bool,
     channel_weights: Sequence[float] | None = None,
     shares: tuple[float, float] = (1.0, 1.0),
+    sum_ranks: SumRanks = keep_sum,
 ) -> Tensor:
     """Minus the mean soft Dice of the channels.
 
@@ -35,6 +36,7 @@ def soft_dice_loss(
         skip_first: leave out the first channel (a softmax's background).
         channel_weights: one a channel, the first included; None where all count the same.
         shares: what |P| and |T| count below the line; 2 together.
+        sum_ranks: of the loss's setting; the whole batch is that of all processes.
     Returns:
         a scalar from -1 (perfect) to 0.
     Source: Drozdzal et al. (2016) as used by nnU-Net: 2 |PT| / (|P| + |T|).
@@ -48,7 +50,7 @@ def soft_dice_loss(
     overlap = (probabilities * targets).sum(axes)
     sizes = shares[0] * probabilities.sum(axes) + shares[1] * targets.sum(axes)
     if batch_dice:
-        overlap, sizes = overlap.sum(0), sizes.sum(0)
+        overlap, sizes = sum_ranks(torch.stack([overlap.sum(0), sizes.sum(0)]))
     values = (2 * overlap + SMOOTH) / (sizes + SMOOTH).clamp_min(1e-8)
     if channel_weights is None:
         return -values.mean()
@@ -77,7 +79,7 @@ def make_region_loss(
     def loss(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
         probabilities, costs = score_voxels(logits, targets, output)
         weights = weigh_voxels(targets, setting.channel_weights, output)
-        entropy = average_voxels(costs if focus is None else focus(costs), mask, weights)
+        entropy = average_voxels(costs if focus is None else focus(costs), mask, weights, sum_ranks=setting.sum_ranks)
         overlap = soft_dice_loss(
             probabilities,
             targets,
@@ -86,6 +88,7 @@ def make_region_loss(
             skip_first=output == "softmax",
             channel_weights=setting.channel_weights,
             shares=shares,
+            sum_ranks=setting.sum_ranks,
         )
         return entropy + overlap
 

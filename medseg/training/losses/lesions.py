@@ -13,7 +13,7 @@ from medseg.shapes.components import find_components
 from medseg.training.losses.averages import score_voxels
 from medseg.training.losses.dice import SMOOTH, default_loss
 from medseg.training.losses.distances import find_nearest, map_places
-from medseg.training.losses.setting import DetailedLoss, Loss, LossSetting
+from medseg.training.losses.setting import DetailedLoss, Loss, LossSetting, SumRanks, keep_sum
 
 
 def divide_among_components(mask: NDArray[np.bool_], spacing: Sequence[float]) -> tuple[NDArray[np.int32] | None, int]:
@@ -40,6 +40,7 @@ def lesion_dice_loss(
     *,
     label_weights: Sequence[float] | None = None,
     spacing: Sequence[float] = (),
+    sum_ranks: SumRanks = keep_sum,
 ) -> Tensor:
     """The mean of 1 - Dice over the components, each in the part of the patch that is nearest to it.
 
@@ -49,6 +50,7 @@ def lesion_dice_loss(
         mask: (batch, 1, ...), 1 where a voxel counts; None for all.
         label_weights: one a channel; None where all count the same.
         spacing: of the voxels along each axis; empty for 1.
+        sum_ranks: of the loss's setting.
     Returns:
         a scalar from 0 (perfect) to 1: the mean over the components of each label in the batch, then over the labels
         that have one; 0 where none has.
@@ -61,17 +63,18 @@ def lesion_dice_loss(
     inside = (targets > 0.5).cpu().numpy()
     divided = map_places(lambda place: divide_among_components(inside[place], spacing), inside.shape[:2])
     channels = inside.shape[1]
-    total, weight = probabilities.new_zeros(()), 0.0
+    sums = []
     for channel in range(channels):
         losses = [
             _lose_components(probabilities[sample, channel], targets[sample, channel], *divided[place])
             for sample in range(len(inside))
             if divided[place := sample * channels + channel][1]
         ]
-        if losses:
-            share = 1.0 if label_weights is None else label_weights[channel]
-            total, weight = total + share * torch.cat(losses).mean(), weight + share
-    return total / weight if weight else total
+        found = torch.cat(losses) if losses else probabilities.new_zeros(0)
+        sums.append(torch.stack([found.sum(), found.new_tensor(len(found))]))
+    lost, counts = sum_ranks(torch.stack(sums)).unbind(1)
+    weights = (counts > 0) * counts.new_tensor(label_weights or [1.0] * channels)
+    return (weights * lost / counts.clamp_min(1)).sum() / weights.sum().clamp_min(1e-8)
 
 
 def _lose_components(probabilities: Tensor, targets: Tensor, parts: NDArray[np.int32] | None, count: int) -> Tensor:
@@ -103,6 +106,7 @@ def lesion_dice(setting: LossSetting) -> Loss:
             mask,
             label_weights=setting.label_weights,
             spacing=setting.spacing,
+            sum_ranks=setting.sum_ranks,
         )
         return region(logits, targets, mask) + term
 

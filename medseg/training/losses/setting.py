@@ -13,6 +13,15 @@ from torch import Tensor
 Loss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
+# A sum over the batch, as a tensor, to the sum over the batches of all processes that train together.
+SumRanks = Callable[[Tensor], Tensor]
+
+
+def keep_sum(values: Tensor) -> Tensor:
+    """The sums as they are: of one process that trains alone."""
+    return values
+
+
 @dataclass(frozen=True)
 class LossSetting:
     """What the functions of the table of losses build a loss from.
@@ -22,12 +31,15 @@ class LossSetting:
         batch_dice: one Dice over the whole batch instead of one a sample.
         channel_weights: of each channel, the background's included; None where all count the same.
         spacing: of the voxels along each axis, in units of the finest; empty where it is the same along all.
+        sum_ranks: makes sums over the batch those over the batches of all processes that train together, so that a
+            quotient of two of them is what one process with the whole batch has.
     """
 
     output: Literal["softmax", "sigmoid"]
     batch_dice: bool
     channel_weights: tuple[float, ...] | None = None
     spacing: tuple[float, ...] = ()
+    sum_ranks: SumRanks = keep_sum
 
     @property
     def first(self) -> int:

@@ -11,7 +11,7 @@ from medseg.training.losses.boundary import boundary, hausdorff
 from medseg.training.losses.dice import dice_bce, dice_ce
 from medseg.training.losses.focal import dice_focal
 from medseg.training.losses.lesions import lesion_dice
-from medseg.training.losses.setting import Loss, LossSetting
+from medseg.training.losses.setting import Loss, LossSetting, SumRanks, keep_sum
 from medseg.training.losses.tversky import tversky
 
 LOSSES: Registry[Callable[[LossSetting], Loss]] = Registry("loss")
@@ -31,6 +31,7 @@ def build_loss(
     batch_dice: bool,
     class_weights: Sequence[float] = (),
     spacing_mm: Sequence[float | None] = (),
+    sum_ranks: SumRanks = keep_sum,
 ) -> Loss:
     """The loss called ``name``, or ``name`` itself where it is a function.
 
@@ -42,6 +43,8 @@ def build_loss(
         class_weights: of each name of the label scheme, in its order; the background's is 1. Empty: all count the
             same.
         spacing_mm: of the voxels along each axis, for losses that know distances; empty where it is the same.
+        sum_ranks: makes sums over a batch those over the batches of all processes that train together. A function of
+            the user's own does not get it: it sees the samples of its process, and the mean over the processes counts.
     Returns:
         a function of (logits, targets, mask).
     Raises:
@@ -58,7 +61,7 @@ def build_loss(
     chosen = {"softmax": "dice_ce", "sigmoid": "dice_bce"}[labels.output] if name == "auto" else name
     known = [float(spacing) for spacing in spacing_mm if spacing]
     relative = tuple(spacing / min(known) for spacing in known) if len(known) == len(spacing_mm) else ()
-    return LOSSES.get(chosen)(LossSetting(labels.output, batch_dice, weights, relative))
+    return LOSSES.get(chosen)(LossSetting(labels.output, batch_dice, weights, relative, sum_ranks))
 
 
 def _weigh_channels(labels: LabelScheme, class_weights: Sequence[float]) -> tuple[float, ...] | None:
