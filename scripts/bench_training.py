@@ -16,10 +16,10 @@ Parts (--parts, all by default):
 
 Usage: python scripts/bench_training.py [--parts augmentation,step,planner,accuracy,lesions] [--peer-python PYTHON]
        [--minutes 15] [--contestants a,c] [--data-sets hippocampus,sarcoma_mr] [--rounds 5] [--steps 40]
-       [--output FOLDER]
+       [--lesion-steps 1000] [--output FOLDER]
 PYTHON has nnunetv2; without it the peer is left out and a line says so. The data lie below $MEDSEG_TEST_DATA/data.
 --rounds is how often the two take turns in `augmentation` and `step`, --steps how many training steps are timed in a
-round (a quarter more warm up), --minutes the wall-clock of each contestant.
+round (a quarter more warm up), --minutes the wall-clock of each contestant, --lesion-steps the training of each arm.
 Prints median, smallest and largest; OUTPUT/results.json holds the figures, those of earlier calls too.
 """
 
@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -78,6 +79,15 @@ def measure_accuracy(options: argparse.Namespace) -> dict:
     }
 
 
+def measure_lesions(options: argparse.Namespace) -> dict:
+    """What bench_small_lesions.py writes, arm by arm."""
+    output = options.output / "lesions"
+    script = Path(__file__).resolve().with_name("bench_small_lesions.py")
+    command = [sys.executable, str(script), "--steps", str(options.lesion_steps), "--output", str(output)]
+    subprocess.run(command, check=True)
+    return json.loads((output / "results.json").read_text("utf-8"))
+
+
 def leave_out(part: str, why: str) -> dict:
     """What stands in place of figures that cannot be measured."""
     print(f"{part}: not measured: {why}")
@@ -89,6 +99,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict]] = {
     "step": measure_step,
     "planner": measure_planner,
     "accuracy": measure_accuracy,
+    "lesions": measure_lesions,
 }
 
 
@@ -101,6 +112,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--data-sets", default=",".join(NAMES), help="of accuracy, separated by commas")
     parser.add_argument("--rounds", type=int, default=5, help="how often the two take turns")
     parser.add_argument("--steps", type=int, default=40, help="training steps that are timed in a round")
+    parser.add_argument("--lesion-steps", type=int, default=1000, help="training steps of each arm of lesions")
     parser.add_argument("--output", type=Path, help="folder for everything written; a temporary one if not given")
     options = parser.parse_args()
     for key, known in (("parts", PARTS), ("contestants", CONTESTANTS), ("data_sets", NAMES)):
