@@ -38,6 +38,7 @@ from medseg.options import (
     parse_part,
     parse_scheme,
     parse_seconds,
+    parse_target,
 )
 from medseg.tool_commands import add_tools
 
@@ -123,7 +124,9 @@ def plan(
     as_nnunet: Annotated[bool, typer.Option("--as-nnunet", help="Write it as nnU-Net does.")] = False,
     channels: Channels = None,
     labels: Labels = None,
-    spacing_mm: SpacingMm = None,
+    spacing_mm: Annotated[
+        str | None, typer.Option(help="Of pictures, their own spacing; of other scans as --target-spacing-mm.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Decide preprocessing, networks and folds, with reasons."""
@@ -136,14 +139,14 @@ def plan(
             preset=preset,
             like=like,
             gpu_memory_gb=gpu_memory_gb,
-            target_spacing_mm="isotropic" if target_spacing_mm == "isotropic" else parse_numbers(target_spacing_mm),
+            target_spacing_mm=parse_target(target_spacing_mm, spacing_mm),
             window_hu=window_hu,
             folds_file=folds_file,
             divide_patients=divide_patients,
             explain=explain,
             nnunet_files=join_files(fingerprint, dataset_json, output),
             as_nnunet=as_nnunet,
-            **gather_names(channels, labels, spacing_mm),
+            **gather_names(channels, labels, None if spacing_mm == "isotropic" else spacing_mm),
         )
     finish(result, json)
 

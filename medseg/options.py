@@ -96,6 +96,13 @@ def parse_seconds(budget: str | None, epochs: int | None = None) -> float | None
     return parse_duration(budget) if budget else None
 
 
+def parse_target(target: str | None, stated: str | None) -> Any:
+    """The spacing to resample to: numbers or ``isotropic``; None where neither option asks for one in so many words."""
+    if "isotropic" in (target, stated):
+        return "isotropic"
+    return parse_numbers(target)
+
+
 def parse_numbers(text: str | None) -> list[float] | None:
     """``0.5,0.5`` as numbers; None for None."""
     try:

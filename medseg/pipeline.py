@@ -15,7 +15,7 @@ from typing import Any, Literal
 from medseg.core.dataset import read_dataset
 from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import StepResult, name_time, unite_outcomes
+from medseg.core.manifest import StepResult, name_time
 from medseg.core.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,8 @@ def plan(
         preset: whose rules to follow.
         like: a model (or a run's folder) to fine-tune, to take network, spacing and patch from.
         gpu_memory_gb: what training may use on a GPU; the preset's own where None.
-        target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice.
+        target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice; the same as
+            ``spacing_mm`` where the files know their own.
         window_hu: lowest and highest HU of CT, in place of the planner's choice.
         folds_file: given folds, such as nnU-Net's ``splits_final.json``; ``W/folds.json`` that somebody put there
             stays where None.
@@ -115,12 +116,13 @@ def plan(
     Raises:
         PlanError: a preset or number that cannot work, or neither a data set with a workspace nor nnU-Net's files.
     """
-    from medseg.planning import check_request, explain_plan, take_folds, write_plan, write_plan_from_nnunet
+    from medseg.planning import check_request, explain_plan, read_target, take_folds, write_plan, write_plan_from_nnunet
 
     check_request(preset, gpu_memory_gb, target_spacing_mm, window_hu, followed=like is not None)
     request: Any = {"preset": preset, "gpu_memory_gb": gpu_memory_gb, "window_hu": window_hu}
     if nnunet_files is not None and like is None:
-        content = write_plan_from_nnunet(*nnunet_files, spacing_mm=target_spacing_mm, as_nnunet=as_nnunet, **request)
+        request["spacing_mm"] = target_spacing_mm or named.get("spacing_mm")
+        content = write_plan_from_nnunet(*nnunet_files, as_nnunet=as_nnunet, **request)
         return StepResult([], f"{nnunet_files[2]}: {', '.join(content['configurations'])}", content)
     if dataset is None or workspace is None:
         raise PlanError("nothing to plan for", remedy="Give DATASET and --workspace, or nnU-Net's files")
@@ -131,6 +133,7 @@ def plan(
     outcomes, space = fingerprint(dataset, workspace, **named).outcomes, Workspace(Path(workspace))
     if folds_file is not None:
         request["folds"] = take_folds(space, folds_file, outcomes, divide_patients=divide_patients)
+    target_spacing_mm = target_spacing_mm or read_target(space, named.get("spacing_mm"))
     made = write_plan(space, spacing_mm=target_spacing_mm, **request)
     text = explain_plan(made)
     return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
@@ -372,29 +375,24 @@ def run(
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
     from medseg.planning import ensure_plan
-    from medseg.reporting import format_score_table, format_volume_table
-    from medseg.training import whole_runs as steps
+    from medseg.training.run_order import check_folds, choose_jobs, choose_rules, train_jobs
+    from medseg.training.whole_runs import predict_own, report_own
 
     began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
-    steps.check_folds(folds)  # before the scans are read, which may take minutes
-    rules = steps.choose_rules(device, start_from)
+    check_folds(folds)  # before the scans are read, which may take minutes
+    rules = choose_rules(device, start_from)
     outcomes = fingerprint(dataset, workspace, **named).outcomes
     made, found = ensure_plan(space, *rules), read_dataset(space.cases)
-    jobs = steps.choose_jobs(space, configurations, folds, timed=budget_s is not None)
+    jobs = choose_jobs(space, configurations, folds, timed=budget_s is not None)
     listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
     logger.info("planned for %s (preset %s); to train: %s", made.target, made.preset, listed)
     names = list(dict.fromkeys(name for name, _ in jobs))
     outcomes += preprocess(workspace, configurations=names).outcomes
     left = None if budget_s is None else budget_s - (time.monotonic() - began)
-    outcomes += steps.train_jobs(
+    outcomes += train_jobs(
         space, found, jobs, budget_s=left, epochs=epochs, device=device, settings=settings, start_from=start_from,
         plugins=plugins,
     )  # fmt: skip
     choice = choose(workspace, configurations=configurations or names).content
-    outcomes += steps.predict_own(space, found, device=device)
-    more, scores, rows = steps.tabulate_own(space, found)
-    united = unite_outcomes([*outcomes, *more])
-    steps.note_run(space, found, united, [choice["reason"], *choice["postprocessing"].values()], started)
-    page = report(workspace)
-    text = f"{format_score_table(scores)}\n{format_volume_table(rows)}\nReport: {page.text}"
-    return StepResult(united, text, {"report": page.text, "scores": len(scores), "measurements": len(rows)})
+    outcomes += predict_own(space, found, device=device)
+    return report_own(space, found, outcomes, [choice["reason"], *choice["postprocessing"].values()], started)

@@ -1,7 +1,7 @@
 """From a fingerprint to a plan: spacing, patch, network, normalisation, folds, each with its reason."""
 
 from medseg.planning.explain import explain_plan
-from medseg.planning.files import ensure_plan, plan_stands, write_plan
+from medseg.planning.files import ensure_plan, plan_stands, read_target, write_plan
 from medseg.planning.fold_files import read_folds, take_folds
 from medseg.planning.folds import Fold, make_folds
 from medseg.planning.from_nnunet import plan_from_nnunet, write_plan_from_nnunet
@@ -22,6 +22,7 @@ __all__ = [
     "plan_like",
     "plan_stands",
     "read_folds",
+    "read_target",
     "take_folds",
     "write_plan",
     "write_plan_from_nnunet",

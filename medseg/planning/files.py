@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+from medseg.core.dataset import read_dataset
 from medseg.core.fingerprint import Fingerprint
 from medseg.core.plan import Plan
 from medseg.core.records import read_json
 from medseg.core.workspace import Workspace, read_plan
+from medseg.io.files import PICTURE_ENDINGS, split_ending
 from medseg.planning.fold_files import parse_folds, were_given, write_folds
 from medseg.planning.folds import Fold, make_folds
 from medseg.planning.like import Template, plan_like
@@ -63,6 +65,21 @@ def _find_given(space: Workspace, patients: Mapping[str, str]) -> list[Fold] | N
         return None
     logger.info("%s: kept, as given; remove it to have folds made", space.folds)
     return parse_folds(read_json(space.folds), patients, file=space.folds)
+
+
+def read_target(space: Workspace, stated_mm: Sequence[float] | None) -> Wanted | None:
+    """What a spacing that somebody stated asks the planner for.
+
+    Args:
+        space: with a fresh note of the data set.
+        stated_mm: one number or several.
+    Returns:
+        None where it is the spacing of files that do not know theirs (pictures); else the spacing to resample to.
+    """
+    cases = read_dataset(space.cases).cases
+    if stated_mm is None or any(split_ending(case.images[0].path)[1] in PICTURE_ENDINGS for case in cases):
+        return None
+    return stated_mm
 
 
 def ensure_plan(space: Workspace, preset: str, template: Template | None = None) -> Plan:

@@ -23,10 +23,10 @@ from medseg.io import read_image, read_segmentation, write_segmentation, write_v
 from medseg.preprocessing import open_prepared
 from medseg.training.cascade import CascadeCase, add_previous, gather_previous, list_missing_folds
 from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
+from medseg.training.run_order import choose_jobs
 from medseg.training.runs import run_fold
 from medseg.training.splits import finished_folds
 from medseg.training.stages import order_stages, train_stages
-from medseg.training.whole_runs import choose_jobs
 from tests.preprocessing.examples import CLASSES, make_scan
 from tests.training.examples import make_configuration, make_plan
 
