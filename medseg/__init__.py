@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medseg.augmentation import AUGMENTATIONS, Augmentation
+    from medseg.augmentation import AUGMENTATIONS, DEFAULT_AUGMENTATIONS, Augmentation
     from medseg.core.dataset import Case, Dataset
     from medseg.core.errors import MedsegError
     from medseg.core.fingerprint import Fingerprint
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from medseg.postprocessing import apply_rules
     from medseg.preprocessing import open_prepared, prepare_case, write_prepared
     from medseg.reporting import write_report
-    from medseg.training import LOSSES, train_fold
+    from medseg.training import LOSSES, batches, train_fold
 
 __version__ = "0.1.0"
 
@@ -69,10 +69,12 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "write_prepared",
     "open_prepared",
     "AUGMENTATIONS",
+    "DEFAULT_AUGMENTATIONS",
     "Augmentation",
     "NETWORKS",
     "build_network",
     "LOSSES",
+    "batches",
     "train_fold",
     "Predictor",
     "Prediction",
@@ -100,9 +102,9 @@ _PLACES = {
     "medseg.fingerprint": ("inspect_dataset", "extract_fingerprint"),
     "medseg.planning": ("make_plan", "make_folds"),
     "medseg.preprocessing": ("prepare_case", "write_prepared", "open_prepared"),
-    "medseg.augmentation": ("AUGMENTATIONS", "Augmentation"),
+    "medseg.augmentation": ("AUGMENTATIONS", "DEFAULT_AUGMENTATIONS", "Augmentation"),
     "medseg.networks": ("NETWORKS", "build_network"),
-    "medseg.training": ("LOSSES", "train_fold"),
+    "medseg.training": ("LOSSES", "batches", "train_fold"),
     "medseg.inference": ("Predictor", "Prediction", "predict_case"),
     "medseg.postprocessing": ("apply_rules",),
     "medseg.evaluation": ("evaluate_case", "summarise_scores"),

@@ -6,6 +6,7 @@ from medseg.training.folds import train_fold
 from medseg.training.job import TrainedFold
 from medseg.training.losses import LOSSES, Loss
 from medseg.training.monitor import EpochRecord
+from medseg.training.patches.batches import TrainingBatch, batches
 from medseg.training.schedule import parse_duration
 from medseg.training.validation import Validator, make_validator, validate_case
 
@@ -16,7 +17,9 @@ __all__ = [
     "EpochRecord",
     "Loss",
     "TrainedFold",
+    "TrainingBatch",
     "Validator",
+    "batches",
     "choose_candidate",
     "load_checkpoint",
     "make_validator",

@@ -18,6 +18,8 @@ from medseg.training.faults import name_of
 from medseg.training.job import Job, TrainedFold
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback
+from medseg.training.parallel import find_ranks
+from medseg.training.patches.inspection import find_gaps
 from medseg.training.patches.loader import Source
 from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
 from medseg.training.starts import Start, open_start
@@ -46,7 +48,8 @@ def train_fold(
     previous: Mapping[str, PreviousMask] | None = None,
     restart: bool = False,
 ) -> TrainedFold:
-    """Train the network of one fold, or go on with the run that stands in its folder.
+    """Train the network of one fold, or go on with the run that stands in its folder; started by torchrun, together
+    with the other processes.
 
     Args:
         plan, configuration: what to train.
@@ -73,12 +76,13 @@ def train_fold(
     """
     began = time.monotonic()
     start = open_start(start_from, configuration) if isinstance(start_from, str | Path) else start_from
-    sources, masks = hold_in_memory(training), previous or {}
+    ranks, masks = find_ranks(device), previous or {}
+    sources, others = (hold_in_memory(cases, processes=ranks.local_count) for cases in (training, validation))
     job = Job(
         plan=plan,
         configuration=configuration,
         training=add_previous(sources, masks),
-        validation=add_previous(hold_in_memory(validation), masks),
+        validation=add_previous(others, masks),
         folder=Path(folder),
         title=title or configuration.name,
         seconds=seconds,
@@ -91,7 +95,8 @@ def train_fold(
         augmentations=augmentations,
         callbacks=callbacks,
         start_from=start,
-        alarms=_note_memory(sources),
+        ranks=ranks,
+        alarms=_note_memory(sources) + find_gaps(sources, plan.labels),
         began=began,
     )
     return train_network(job, restart=restart)

@@ -67,7 +67,8 @@ def run_fold(
     loaded = load_plugins(plugins)  # before the names that they bring are looked up
     named, objects = split_objects(objects)
     configuration = mark_network(change_settings(plan.configuration(name), {**named, **(settings or {})}), objects)
-    training, validation = split_cases(space, name, fold)
+    split = split_cases(space, name, fold)
+    training, validation = split.training, split.validation
     previous, lacking = dict[str, PreviousMask](), list[CaseOutcome]()
     if configuration.previous is not None:
         previous, lacking = gather_previous(space, dataset, plan, configuration, training + validation)
@@ -92,6 +93,8 @@ def run_fold(
     write_rows(folder / "validation" / "scores.csv", scores, Score)
     done = sorted({score.case for score in scores})
     outcomes = [CaseOutcome(case, "done") for case in done] + failures + lacking
+    # A validation case that the patch Dice met first is damaged once, not twice.
+    outcomes += [o for o in split.damaged + trained.outcomes if o not in outcomes]
     details = {"settings": dict(settings or {}), "training_cases": [case.name for case in training]}
     write_run(folder, "train", outcomes, started=started, **details, **label_entries(plan.labels))
     return outcomes, scores

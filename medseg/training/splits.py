@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medseg.compute import map_cases
 from medseg.core.errors import PlanError
+from medseg.core.manifest import CaseOutcome
 from medseg.core.workspace import Workspace
 from medseg.planning import read_folds
 from medseg.preprocessing import PreparedCase, open_prepared, read_index
@@ -10,7 +16,21 @@ from medseg.preprocessing import PreparedCase, open_prepared, read_index
 Fold = int | str
 
 
-def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedCase], list[PreparedCase]]:
+@dataclass(frozen=True)
+class Split:
+    """The prepared cases of a fold.
+
+    Args:
+        training, validation: those that can be opened.
+        damaged: an outcome for each of the others.
+    """
+
+    training: list[PreparedCase]
+    validation: list[PreparedCase]
+    damaged: list[CaseOutcome]
+
+
+def split_cases(space: Workspace, name: str, fold: Fold) -> Split:
     """The prepared training and validation cases of a fold.
 
     Args:
@@ -18,7 +38,7 @@ def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedC
         name: the configuration.
         fold: its number, or ``all`` for every case and no validation.
     Returns:
-        training and validation; cases that were refused while preparing are in neither.
+        the cases; those that were refused while preparing are not among them, damaged ones are named in one line each.
     Raises:
         PlanError: nothing is prepared yet, or there is no such fold.
     """
@@ -28,14 +48,21 @@ def split_cases(space: Workspace, name: str, fold: Fold) -> tuple[list[PreparedC
         raise PlanError(f"no case is prepared for {name} yet", code="not_prepared", file=folder, remedy=remedy)
     known = set(read_index(folder))
     if fold == "all":
-        return [open_prepared(folder, case) for case in sorted(known)], []
+        return _open_split(folder, sorted(known), [])
     folds = read_folds(space)
     if not isinstance(fold, int) or not 0 <= fold < len(folds):
         listed = ", ".join(map(str, range(len(folds)))) or "none"
         raise PlanError(f"there is no fold {fold!r}", code="unknown_fold", remedy=f"There are: {listed}, all")
     sides = (folds[fold]["train"], folds[fold]["validation"])
-    training, validation = ([open_prepared(folder, case) for case in side if case in known] for side in sides)
-    return training, validation
+    return _open_split(folder, *([case for case in side if case in known] for side in sides))
+
+
+def _open_split(folder: Path, training: Sequence[str], validation: Sequence[str]) -> Split:
+    def open_case(name: str) -> PreparedCase:
+        return open_prepared(folder, name)
+
+    (trained_on, damaged), (held_out, more) = (map_cases(open_case, side, str) for side in (training, validation))
+    return Split(trained_on, held_out, damaged + more)
 
 
 def finished_folds(space: Workspace, name: str) -> list[Fold]:

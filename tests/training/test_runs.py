@@ -64,7 +64,9 @@ def test_folds_divide_the_cases(workspace: tuple[Workspace, Dataset]) -> None:
         ("all", ["s0", "s1", "s2", "s3"], []),
     ]:
         found = split_cases(space, "3d_fullres", fold)  # type: ignore[arg-type]
-        assert [[case.name for case in part] for part in found] == [training, validation]
+        assert [case.name for case in found.training] == training
+        assert [case.name for case in found.validation] == validation
+        assert found.damaged == []
 
 
 @pytest.mark.parametrize("fold", [2, -1, "some"])
