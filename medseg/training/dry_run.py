@@ -20,6 +20,7 @@ from medseg.planning.memory import BYTES_PER_GB, FIXED_GB, estimate_memory_gb
 from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job
 from medseg.training.learner import make_learner, make_recipe
+from medseg.training.parallel import find_ranks
 from medseg.training.patches.recipe import Batch, Recipe
 from medseg.training.patches.sampling import generator_of
 from medseg.training.steps import take_step
@@ -42,16 +43,21 @@ def note_memory(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         objects: ``loss``, ``network``, ``augmentations`` of ``train_fold``; others are not looked at.
     Returns:
-        the configuration; on a CPU, and as planned, as it was. Where the step does not fit, nothing is measured: that
+        the configuration; on a CPU, and as planned, as it was. Of several processes that train together, the memory of
+            one is predicted, and nothing is measured. Where the step does not fit, nothing is measured: that
         is said, and training finds out what can be done about it.
     Raises:
         ResourceError: the device is not there.
         PlanError: the network cannot be built.
     """
-    chosen = choose_device(device)
+    ranks = find_ranks(device)
+    chosen = choose_device(ranks.place(device))
     if chosen.type == "cpu" and configuration == plan.configurations.get(configuration.name):
         return configuration
-    predicted = predict_memory_gb(plan, configuration, chosen)
+    share = configuration.model_copy(update={"batch_size": ranks.count_share(configuration.batch_size)})
+    predicted = predict_memory_gb(plan, share, chosen)
+    if ranks.count > 1:  # where a trial step does not fit into one process's memory, the others would wait for it
+        return configuration.model_copy(update={"memory_gb": predicted})
     given = {key: value for key, value in objects.items() if key in ("loss", "network", "augmentations")}
     job = Job(plan, configuration, (), (), Path(), title, device=device, **given)
     try:

@@ -15,6 +15,7 @@ from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback, EpochRecord
+from medseg.training.parallel import ALONE, Ranks
 from medseg.training.patches.loader import Source
 from medseg.training.starts import Start
 
@@ -33,6 +34,7 @@ class Job:
         identity: what must be equal for a checkpoint to be continued.
         loss, network, augmentations, callbacks: objects in place of the plan's names.
         start_from: weights to begin with; freshly drawn ones where None.
+        ranks: the processes that train it together.
         alarms: what the first epoch's record has to say besides its own.
         began: when the time in ``seconds`` began to count, by ``time.monotonic``.
     """
@@ -52,6 +54,7 @@ class Job:
     augmentations: Sequence[Augmentation] = DEFAULT_AUGMENTATIONS
     callbacks: Sequence[Callback] = ()
     start_from: Start | None = None
+    ranks: Ranks = ALONE
     alarms: tuple[str, ...] = ()
     began: float = field(default_factory=time.monotonic)
 

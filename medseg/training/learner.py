@@ -15,9 +15,11 @@ from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.plan import Configuration, TrainingPlan
 from medseg.networks import UNETS, build_network, checkpoint_gradients
 from medseg.training.faults import is_out_of_memory, name_faults
+from medseg.training.gradient_sum import GradientSum
 from medseg.training.job import Job
 from medseg.training.losses import DetailedLoss, Loss, build_loss
 from medseg.training.patches.loader import Recipe
+from medseg.training.shared_norm import share_batch_norms
 from medseg.training.steps import Forward, Learner
 
 logger = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ MOMENTUM = 0.99  # nnU-Net's
 
 def make_learner(job: Job) -> Learner:
     """The network with freshly drawn weights, its optimiser and loss, on the job's device."""
-    settings, labels = job.configuration.training, job.plan.labels
-    device = choose_device(job.device)
+    settings, labels, ranks = job.configuration.training, job.plan.labels, job.ranks
+    device = choose_device(ranks.place(job.device))
     network = build_network(
         job.configuration,
         job.plan.count_inputs(job.configuration),
@@ -38,7 +40,7 @@ def make_learner(job: Job) -> Learner:
     ).to(device)
     layout: Any = torch.channels_last_3d if job.configuration.dimensions == 3 else torch.channels_last
     network.to(memory_format=layout)  # type: ignore[call-overload]
-    network.train()
+    network = share_batch_norms(network.train(), ranks)
     if settings.gradient_checkpointing:
         checkpoint_gradients(network)
     precision = choose_precision(settings.precision, device)
@@ -50,6 +52,7 @@ def make_learner(job: Job) -> Learner:
         batch_dice=job.configuration.batch_dice,
         class_weights=settings.class_weights,
         spacing_mm=job.configuration.spacing_mm[3 - job.configuration.dimensions :],
+        sum_ranks=ranks.add_with_gradient,
     )
     forward: Forward = network
     if settings.compile:
@@ -68,6 +71,9 @@ def make_learner(job: Job) -> Learner:
         dimensions=job.configuration.dimensions,
         scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
         clip_norm=settings.clip_norm,
+        ranks=ranks,
+        share=ranks.count_share(job.configuration.batch_size) / job.configuration.batch_size,
+        gradients=GradientSum(network, ranks),
     )
 
 
@@ -86,7 +92,8 @@ def _example_batch(job: Job, device: torch.device, layout: Any) -> Tensor:
     configuration = job.configuration
     shape = configuration.patch_size[3 - configuration.dimensions :]
     channels = job.plan.count_inputs(configuration)
-    return torch.zeros(configuration.batch_size, channels, *shape, device=device).contiguous(memory_format=layout)
+    samples = job.ranks.count_share(configuration.batch_size)
+    return torch.zeros(samples, channels, *shape, device=device).contiguous(memory_format=layout)
 
 
 def compile_forward(network: nn.Module, example: Tensor, precision: torch.dtype) -> Forward:
@@ -186,4 +193,6 @@ def make_recipe(job: Job) -> Recipe:
         seed=job.configuration.training.seed,
         sampling=job.configuration.training.sampling,
         labels=job.plan.labels,
+        rank=job.ranks.rank,
+        ranks=job.ranks.count,
     )

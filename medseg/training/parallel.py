@@ -6,6 +6,7 @@ of them, so that the weights move as one process with the whole batch would move
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
@@ -41,6 +42,7 @@ class Ranks:
         rank: this one, from 0; the first writes checkpoints, logs and tables.
         count: how many there are.
         local: this one's place on its machine, which is its GPU's.
+        local_count: how many there are on this machine.
         control: the group over which they agree in the middle of training, on the processor.
         talk: the group over which they tell each other more, and wait longer.
     """
@@ -48,6 +50,7 @@ class Ranks:
     rank: int = 0
     count: int = 1
     local: int = 0
+    local_count: int = 1
     control: Any = field(default=None, repr=False)
     talk: Any = field(default=None, repr=False)
 
@@ -59,6 +62,25 @@ class Ranks:
     def take_share(self, items: Sequence[Any]) -> Sequence[Any]:
         """Every ``count``-th item, so that all together have each once."""
         return items[self.rank :: self.count]
+
+    def count_share(self, total: int) -> int:
+        """How many of ``total`` samples are this process's; raises PlanError where there are not enough for all."""
+        if total < self.count:
+            raise PlanError(
+                f"{self.count} processes share a batch of {total}",
+                code="bad_setting",
+                remedy=f"Start at most {total} with --nproc-per-node, or use a larger --set batch_size=...",
+            )
+        return len(range(self.rank, total, self.count))
+
+    @contextmanager
+    def one_by_one(self) -> Iterator[None]:
+        """Let the first process through the block before the others, which then find its work done."""
+        if not self.is_first:
+            self.gather(None)
+        yield
+        if self.is_first:
+            self.gather(None)
 
     def place(self, device: str) -> str:
         """This process's device where the user named ``device``; raises ResourceError where no GPU is left."""
@@ -88,7 +110,7 @@ class Ranks:
 
     def add_with_gradient(self, values: Tensor) -> Tensor:
         """The sum over all processes; what any of them makes of it flows back into ``values``."""
-        return values if self.count == 1 else _Sum.apply(values)  # type: ignore[no-any-return, no-untyped-call]
+        return values if self.count == 1 else _Sum.apply(values)  # type: ignore[no-untyped-call]
 
     def take_largest(self, values: Sequence[int]) -> list[int]:
         """The largest of all processes' values, place by place, so that all decide alike."""
@@ -112,43 +134,31 @@ class Ranks:
         dist.all_gather(texts, padded, group=self.talk)
         return [json.loads(bytes(text[: int(size)].tolist()).decode()) for text, size in zip(texts, sizes, strict=True)]
 
-    def wait(self) -> None:
-        """Return when every process has come here."""
-        self.gather(None)
-
 
 ALONE = Ranks()
-_joined: Ranks | None = None
+_found: Ranks | None = None
 
 
-@contextmanager
-def join_ranks(device: str = "auto") -> Iterator[Ranks]:
-    """The processes that torchrun started beside this one; ``ALONE`` where it started none.
+def find_ranks(device: str = "auto") -> Ranks:
+    """The processes that torchrun started beside this one; they find each other on the first call.
 
     Args:
         device: where the network will be: processes speak over NCCL on GPUs, over Gloo elsewhere.
     Returns:
-        a context manager; inside one of the same process it gives the same ranks. The first process alone logs what is
-        no warning.
+        the processes, ``ALONE`` where this is the only one. Of the others than the first, errors alone are logged.
     Raises:
         PlanError: the environment names several processes and does not say how to reach them.
         ResourceError: they do not find each other.
     """
-    global _joined
-    if _joined is not None or int(os.environ.get("WORLD_SIZE") or 1) == 1:
-        yield _joined or ALONE
-        return
-    _joined = _join(device)
-    package = logging.getLogger("medseg")
-    level = package.level
-    if not _joined.is_first:
-        package.setLevel(logging.WARNING)
-    try:
-        yield _joined
-        dist.destroy_process_group()  # not after an error: the others may never come to it
-    finally:
-        _joined = None
-        package.setLevel(level)
+    global _found
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1:
+        return ALONE
+    if _found is None:
+        _found = _join(device)
+        atexit.register(dist.destroy_process_group)
+        if not _found.is_first:
+            logging.getLogger("medseg").setLevel(logging.ERROR)
+    return _found
 
 
 def _join(device: str) -> Ranks:
@@ -165,7 +175,8 @@ def _join(device: str) -> Ranks:
         control, talk = (dist.new_group(backend="gloo", timeout=time) for time in (PATIENCE, LONG_PATIENCE))
     except (RuntimeError, ValueError) as error:
         raise ResourceError(f"the processes do not find each other: {error}", code="no_ranks") from None
-    return Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK") or 0), control, talk)
+    local, local_count = int(os.environ.get("LOCAL_RANK") or 0), int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    return Ranks(dist.get_rank(), dist.get_world_size(), local, local_count, control, talk)
 
 
 class _Sum(torch.autograd.Function):

@@ -51,7 +51,7 @@ def score_patches(
     quarantine: Quarantine,
     check: Callable[[], None],
 ) -> PatchScores:
-    """Score the averaged weights on the same few patches every time.
+    """Score the averaged weights on the same few patches every time, which all processes share.
 
     Args:
         job: with the validation cases.
@@ -79,8 +79,8 @@ def score_patches(
             if error.code != "no_cases":  # every validation case is damaged; each is in quarantine now
                 raise
             return PatchScores(None, {})
-    both, predicted, true = torch.stack(counts).sum(0).T.tolist()
-    mean = float(torch.stack(losses).mean())
+    both, predicted, true = learner.ranks.add(torch.stack(counts).sum(0)).T.tolist()
+    mean = float(learner.ranks.add(torch.stack(losses).mean() * learner.share))
     names = job.plan.labels.names
     return PatchScores(
         loss=mean if math.isfinite(mean) else None,

@@ -70,9 +70,9 @@ def spend_less_memory(run: Run) -> bool:
     Args:
         run: whose step did not fit; the step is taken again.
     Returns:
-        False where the network does that already, or cannot.
+        False where the network does that already or cannot, or several processes train it.
     """
-    if run.saves_memory:
+    if run.saves_memory or run.job.ranks.count > 1:  # the other processes may be waiting for this one's gradients
         return False
     try:
         checkpoint_gradients(run.learner.network)

@@ -79,9 +79,11 @@ def open_run(job: Job, *, restart: bool) -> Run:
     Raises:
         PlanError: the checkpoint was made with other settings; their keys are named.
     """
-    if restart:
-        _clear_run(job)
+    with job.ranks.one_by_one():
+        if restart and job.ranks.is_first:
+            _clear_run(job)
     checkpoint = load_checkpoint(job.folder / "checkpoints")
+    _refuse_different(job, checkpoint)
     if checkpoint is not None:
         _refuse_other(job, checkpoint)
     learner = make_learner(job)
@@ -100,7 +102,8 @@ def open_run(job: Job, *, restart: bool) -> Run:
     for alarm in alarms:
         if run.progress.say(alarm):
             logger.warning("%s: %s", job.title, alarm)
-    rewrite_log(job.folder, run.progress.history)
+    if job.ranks.is_first:
+        rewrite_log(job.folder, run.progress.history)
     if checkpoint is None:
         keep_good(run)
     return run
@@ -136,10 +139,13 @@ def save_run(run: Run, *, wait: bool = False) -> None:
     """Write a checkpoint that ``open_run`` goes on from exactly, beside the training.
 
     Args:
-        run: its state; where a number in it is not finite, nothing is written, with a warning.
+        run: its state; where a number in it is not finite, nothing is written, with a warning. Of several processes,
+            whose states are the same, the first one writes.
         wait: for the file to be written.
     """
     progress, job = run.progress, run.job
+    if not job.ranks.is_first:
+        return
     tensors = run.good if run.good_step == progress.step else pack_state(run)
     if (bad := find_not_finite(tensors)) is not None:
         logger.warning("%s: %s is not finite; no checkpoint is written at step %d", job.title, bad, progress.step)
@@ -193,6 +199,18 @@ def _restore(run: Run, checkpoint: Checkpoint) -> None:
 def _count_steps(job: Job) -> int:
     settings = job.configuration.training
     return (job.epochs or settings.epochs) * settings.iterations_per_epoch
+
+
+def _refuse_different(job: Job, checkpoint: Checkpoint | None) -> None:
+    """Refuse to go on where processes on several machines see different runs."""
+    own = None if checkpoint is None else checkpoint.facts.get("files")
+    seen = job.ranks.gather(own)
+    if any(files != seen[0] for files in seen):
+        raise PlanError(
+            f"{job.title}: not all processes find the same checkpoint in {job.folder}",
+            code="no_shared_folder",
+            remedy="Put the workspace on a disk that all machines share",
+        )
 
 
 def _refuse_other(job: Job, checkpoint: Checkpoint) -> None:

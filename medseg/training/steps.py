@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from medseg.augmentation import Augmentation, Scene
 from medseg.core.labels import LabelScheme
+from medseg.training.gradient_sum import GradientSum
 from medseg.training.losses import Loss, encode_targets, supervise_depths
+from medseg.training.parallel import Ranks
 from medseg.training.patches.inputs import make_inputs
 from medseg.training.patches.loader import Batch
 
@@ -23,10 +25,13 @@ class Learner:
 
     Args:
         network: whose weights are trained; the state is read from here.
-        forward: computes the network's logits: itself, or what ``torch.compile`` or data-parallel training made of it.
+        forward: computes the network's logits: itself, or what ``torch.compile`` made of it.
         table: ``LabelScheme.channel_table()`` as float32 on the device.
         scaler: scales the loss of fp16 training; does nothing elsewhere.
         clip_norm: the longest that the gradient may be.
+        ranks: the processes that train the network together.
+        share: of a batch's samples that are this process's.
+        gradients: adds the gradients of all processes.
     """
 
     network: nn.Module
@@ -42,6 +47,9 @@ class Learner:
     dimensions: int
     scaler: torch.amp.GradScaler
     clip_norm: float
+    ranks: Ranks
+    share: float
+    gradients: GradientSum
 
 
 @dataclass(frozen=True)
@@ -67,18 +75,19 @@ def compute_gradients(learner: Learner, batches: Sequence[Batch]) -> Tensor:
 
     Args:
         learner: the network and what belongs to it; its weights stay as they are.
-        batches: the step's; all count alike.
+        batches: the step's, as far as they are this process's; all count alike.
     Returns:
-        the mean loss, a scalar on the device.
+        the mean loss, a scalar on the device; loss and gradients are those of all processes together.
     """
     learner.optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=learner.device)
-    for batch in batches:
+    for number, batch in enumerate(batches, start=1):
         images, labels = make_inputs(batch, learner.scene, learner.augmentations, learner.device, learner.dimensions)
-        loss = compute_loss(learner, learner.forward, images, labels)[0] / len(batches)
-        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss = compute_loss(learner, learner.forward, images, labels)[0] * learner.share / len(batches)
+        with learner.gradients.adding(now=number == len(batches)):
+            learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total
+    return learner.ranks.add(total)
 
 
 @torch.no_grad()

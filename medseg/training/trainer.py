@@ -6,19 +6,21 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
 
 from medseg.core.errors import PlanError
+from medseg.training.agreement import end_step, share_quarantine, stop_together
 from medseg.training.alarms import find_alarms
 from medseg.training.ema import update_average
 from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job, TrainedFold
 from medseg.training.monitor import EpochRecord, Monitor
-from medseg.training.pace import Pace, follow_pace, seconds_left, start_pace, time_closing
+from medseg.training.pace import Pace, seconds_left, start_pace, time_closing
 from medseg.training.patch_scores import PatchScores, score_patches
 from medseg.training.patches.loader import Batch, iterate_batches
 from medseg.training.plateau import has_settled
@@ -30,10 +32,11 @@ from medseg.training.stopping import StopRequest, StopTraining, watch_signals
 
 logger = logging.getLogger(__name__)
 
-# A checkpoint is written at the end of an epoch where the last one is so old, and within an epoch where it is this old.
-CHECKPOINT_SECONDS, LONGEST_UNSAVED_SECONDS = 60.0, 600.0
+# A checkpoint is written at the end of an epoch where the last one is this old.
+CHECKPOINT_SECONDS = 60.0
 # More than a training has, so that two seeds share no step's random numbers.
 STEPS_PER_SEED = 10**9
+RANK_BITS = 48  # above all steps of all usual seeds
 
 
 def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
@@ -55,7 +58,7 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
     with (
         _own_settings(run.learner.device),
         watch_signals(request, lambda: save_run(run, wait=True)),
-        Monitor(job.folder, job.title, job.callbacks) as monitor,
+        Monitor(job.folder, job.title, job.callbacks) if job.ranks.is_first else nullcontext() as monitor,
         run.writer,
     ):
         try:
@@ -65,14 +68,16 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
             save_what_stands(run, request, error)
             if isinstance(error, Exception) and is_out_of_memory(error):
                 raise explain_memory(job.title, run.learner.device, error) from error
-            if not isinstance(error, StopTraining):
+            # Of processes that are told to stop, one may be gone while another waits for it.
+            stopped = job.ranks.count > 1 and request.number is not None
+            if not (isinstance(error, StopTraining) or stopped):
                 raise
     request.pass_on()
     weights, progress = dict(run.averaged.state_dict()), run.progress
     return TrainedFold(weights, progress.history, progress.seconds_per_step, run.quarantine.outcomes)
 
 
-def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
+def _train(run: Run, monitor: Monitor | None, request: StopRequest) -> None:
     """Train until no step is left, with less memory where it runs out."""
     pace = start_pace(run.job, run.progress)
     if _epoch_is_due(run):  # stopped between the last step of an epoch and its end
@@ -87,7 +92,7 @@ def _train(run: Run, monitor: Monitor, request: StopRequest) -> None:
                 raise
 
 
-def _take_steps(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -> None:
+def _take_steps(run: Run, monitor: Monitor | None, pace: Pace, request: StopRequest) -> None:
     """The loop: steps, the ends of epochs among them, checkpoints."""
     job, progress = run.job, run.progress
     accumulation = job.configuration.training.accumulation
@@ -101,21 +106,22 @@ def _take_steps(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) ->
     )
     while not progress.finished:
         _advance(run, list(islice(batches, accumulation)), request)
-        follow_pace(job, progress, pace)
+        late = end_step(run, pace, request)
         if _epoch_is_due(run):
             _close_epoch(run, monitor, pace, request)
-        elif time.monotonic() - run.saved_at > LONGEST_UNSAVED_SECONDS:
+        elif late:
             with request.changing:
                 settle(run, keep=0)
             save_run(run)
-        request.check()
+        stop_together(run, request)
 
 
 def _advance(run: Run, batches: Sequence[Batch], request: StopRequest) -> None:
     """One step; where its loss or gradient is not finite, nothing moves but the position."""
     learner, progress, settings = run.learner, run.progress, run.job.configuration.training
-    # What a network draws at random while it trains depends on the step alone.
-    torch.manual_seed((settings.seed * STEPS_PER_SEED + progress.step) % 2**63)
+    # What a network draws at random while it trains depends on the step, and on the process, alone.
+    stream = run.job.ranks.rank << RANK_BITS
+    torch.manual_seed((settings.seed * STEPS_PER_SEED + progress.step + stream) % 2**63)
     run.buffers = copy_buffers(learner.network)
     loss = compute_gradients(learner, batches)
     rate = learning_rate(progress.step, progress.share_done, settings) * 0.5**progress.rollbacks
@@ -137,13 +143,14 @@ def _epoch_is_due(run: Run) -> bool:
     return progress.step > closed and (progress.step % per_epoch == 0 or progress.finished)
 
 
-def _close_epoch(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -> None:
+def _close_epoch(run: Run, monitor: Monitor | None, pace: Pace, request: StopRequest) -> None:
     """Score the averaged weights, write the epoch down, keep the state."""
-    job, progress = run.job, run.progress
+    job, progress, check = run.job, run.progress, partial(stop_together, run, request)
+    share_quarantine(run)
     with time_closing(pace):
         with request.changing:
             settle(run, keep=0)
-        scores = score_patches(job, run.learner, run.averaged, run.recipe, run.quarantine, request.check)
+        scores = score_patches(job, run.learner, run.averaged, run.recipe, run.quarantine, check)
         with request.changing:
             record = _make_record(run, scores, seconds_left(job, progress, pace))
             progress.history.append(record)
@@ -155,7 +162,8 @@ def _close_epoch(run: Run, monitor: Monitor, pace: Pace, request: StopRequest) -
         # Saved before it is reported, so that a faulty callback loses nothing.
         if progress.finished or time.monotonic() - run.saved_at > CHECKPOINT_SECONDS:
             save_run(run)
-    monitor.report(record)
+    if monitor is not None:
+        monitor.report(record)
     if progress.finished and progress.step < record.total_steps:
         patience = job.configuration.training.patience_epochs
         logger.info(

@@ -16,7 +16,7 @@ import torch
 from medseg.core.plan import Configuration, NetworkPlan
 from medseg.networks.unet import build_plain_unet
 from medseg.preprocessing import open_prepared
-from medseg.training import stopping, train_fold, trainer
+from medseg.training import agreement, stopping, train_fold, trainer
 from medseg.training.losses import soft_dice_loss
 from tests.training.examples import make_plan
 
@@ -64,7 +64,7 @@ def train(folder: Path, configuration: Configuration, run: str, options: dict[st
     os.chdir(folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line does
     trainer.CHECKPOINT_SECONDS = 0.0
-    trainer.LONGEST_UNSAVED_SECONDS = options.pop("unsaved_s", 0.0)
+    agreement.LONGEST_UNSAVED_SECONDS = options.pop("unsaved_s", 0.0)
     stopping.PATIENCE_SECONDS = 1.0
     cases = [open_prepared(folder / "prepared", f"case{number}") for number in range(3)]
     try:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.training.gradient_sum import GradientSum
-from medseg.training.parallel import Ranks, join_ranks
+from medseg.training.parallel import Ranks, find_ranks
 from medseg.training.shared_norm import share_batch_norms
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def describe(layers: nn.Module, loss: Tensor) -> dict[str, Any]:
     return {"loss": float(loss), "gradients": gradients, "buffers": {k: v.tolist() for k, v in layers.named_buffers()}}
 
 
-def add_up(ranks: Ranks) -> dict[str, Any]:
+def add_up(ranks: Ranks, folder: Path) -> dict[str, Any]:
     """Sums, agreements, shares, and the gradients of two batches in one step."""
     one = torch.tensor([1.0 + ranks.rank, 2.0])
     found: dict[str, Any] = {
@@ -73,8 +73,10 @@ def add_up(ranks: Ranks) -> dict[str, Any]:
         "share": list(ranks.take_share("abcde")),
         "device": ranks.place("cpu"),
     }
-    with join_ranks("cpu") as again:
-        found["same"] = again is ranks
+    found["same"] = find_ranks() is ranks
+    with ranks.one_by_one():
+        found["before"] = [path.name for path in folder.glob("was_here_*")]
+        (folder / f"was_here_{ranks.rank}").touch()
     for norm in (False, True):
         layers = share_batch_norms(make_layers(norm), ranks)
         gradients = GradientSum(layers, ranks)
@@ -92,16 +94,16 @@ def add_up(ranks: Ranks) -> dict[str, Any]:
     return found
 
 
-TASKS: dict[str, Callable[[Ranks], Any]] = {"add_up": add_up}
+TASKS: dict[str, Callable[[Ranks, Path], Any]] = {"add_up": add_up}
 
 
 def main() -> None:
     """Do one task as one of several processes."""
     task, folder = sys.argv[1], Path(sys.argv[2])
     torch.set_num_threads(1)
-    with join_ranks("cpu") as ranks:
-        found = TASKS[task](ranks)
-        (folder / f"{ranks.rank}.json").write_text(json.dumps(found), "utf-8")
+    ranks = find_ranks("cpu")
+    found = TASKS[task](ranks, folder)
+    (folder / f"{ranks.rank}.json").write_text(json.dumps(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.training.gradient_sum import GradientSum
-from medseg.training.parallel import ALONE, join_ranks
+from medseg.training.parallel import ALONE, Ranks, find_ranks
 from medseg.training.shared_norm import share_batch_norms
 from tests.training.parallel_process import compute, describe, launch, make_batch, make_layers, read_found
 
@@ -27,6 +27,7 @@ def test_processes_know_and_tell_each_other(sums: list[dict[str, Any]]) -> None:
         assert found["untouched"] == [1.0 + rank, 2.0]
         assert found["largest"] == [1, 0, 7]
         assert found["gathered"] == [{"rank": 0, "text": "ä"}, {"rank": 1, "text": "ä" * 10}]
+        assert found["before"] == [f"was_here_{n}" for n in range(rank)]
         assert found["share"] == [["a", "c", "e"], ["b", "d"]][rank]
 
 
@@ -52,8 +53,7 @@ def test_gradients_of_shares_are_those_of_the_whole_batch(sums: list[dict[str, A
 
 
 def test_alone_nothing_is_added() -> None:
-    with join_ranks() as ranks:
-        assert ranks is ALONE
+    assert find_ranks() is ALONE
     values = torch.ones(3, requires_grad=True)
     assert ALONE.add_with_gradient(values) is values
     assert ALONE.gather({"a": 1}) == [{"a": 1}]
@@ -70,6 +70,13 @@ def test_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WORLD_SIZE", "4")
     missing = "WORLD_SIZE is 4, but RANK, MASTER_ADDR, MASTER_PORT is not set"
-    with pytest.raises(PlanError, match=missing) as caught, join_ranks():
-        pass
+    with pytest.raises(PlanError, match=missing) as caught:
+        find_ranks()
     assert "torchrun" in str(caught.value.remedy)
+
+
+def test_shares_of_a_batch() -> None:
+    assert [Ranks(rank, 3).count_share(7) for rank in range(3)] == [3, 2, 2]
+    assert ALONE.count_share(7) == 7
+    with pytest.raises(PlanError, match="3 processes share a batch of 2"):
+        Ranks(0, 3).count_share(2)
