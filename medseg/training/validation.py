@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case, Dataset
@@ -18,7 +18,9 @@ from medseg.core.results import Score
 from medseg.core.volume import Segmentation
 from medseg.evaluation import evaluate_case
 from medseg.inference import as_forward, stream_logits
+from medseg.inference.folders.limits import RunSettings, step_down
 from medseg.inference.sliding_window import Forward
+from medseg.inference.streaming import choose_together
 from medseg.io import read_segmentation, write_segmentation
 from medseg.io.files import PICTURE_ENDINGS, split_ending
 from medseg.networks import BuildNetwork, build_network
@@ -31,11 +33,14 @@ class Validator:
     """A trained network as it is used on whole scans.
 
     Args:
+        network: on the device, in evaluation mode.
+        forward: the network as a function of windows, on whatever device both are.
         fold: for the scores' table; None where all cases were trained on.
     """
 
     plan: Plan
     configuration: Configuration
+    network: nn.Module
     forward: Forward
     device: torch.device
     fold: int | None
@@ -68,7 +73,8 @@ def make_validator(
     module.load_state_dict(dict(weights))
     module.to(chosen)
     precision = choose_precision(configuration.training.precision, chosen)
-    return Validator(plan, configuration, as_forward(module, configuration.dimensions, precision), chosen, fold)
+    forward = as_forward(module, configuration.dimensions, precision)
+    return Validator(plan, configuration, module, forward, chosen, fold)
 
 
 def validate_case(
@@ -97,16 +103,8 @@ def validate_case(
     image, _ = prepared.read_all()
     if previous is not None:
         image = np.concatenate([image, previous.read_patch((0, 0, 0), prepared.shape)])
-    configuration, labels = validator.configuration, validator.plan.labels
-    blocks = stream_logits(
-        [validator.forward],
-        torch.from_numpy(image),
-        configuration.patch_size,
-        labels.channel_count,
-        mirror_axes=configuration.training.prediction_axes,
-        device=validator.device,
-    )
-    prediction = restore_blocks(blocks, prepared.grid, labels, floor=configuration.logit_floor)
+    labels = validator.plan.labels
+    prediction = _segment(validator, torch.from_numpy(image), prepared, case.name)
     write_segmentation(target, prediction)
     return evaluate_case(
         prediction,
@@ -117,6 +115,28 @@ def validate_case(
         day=case.day,
         fold=validator.fold,
     )
+
+
+def _segment(validator: Validator, image: Tensor, prepared: PreparedCase, name: str) -> Segmentation:
+    """The mask of a prepared scan; where memory runs out, with fewer windows at a time, at last on the CPU."""
+    configuration, labels = validator.configuration, validator.plan.labels
+
+    def run(settings: RunSettings) -> Segmentation:
+        validator.network.to(settings.device)
+        blocks = stream_logits(
+            [validator.forward],
+            image,
+            configuration.patch_size,
+            labels.channel_count,
+            mirror_axes=configuration.training.prediction_axes,
+            device=settings.device,
+            together=settings.together,
+            sum_device=settings.sum_device,
+        )
+        return restore_blocks(blocks, prepared.grid, labels, floor=configuration.logit_floor)
+
+    together = choose_together(configuration.patch_size, validator.device)
+    return step_down(run, RunSettings(validator.device, together, validator.device), name)[0]
 
 
 def read_reference(case: Case, plan: Plan, dataset: Dataset) -> Segmentation:
