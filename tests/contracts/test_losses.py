@@ -130,3 +130,15 @@ def test_deep_supervision_reaches_every_stage_but_the_coarsest(name: str, scheme
     supervise_depths(build(name, scheme, batch_dice), stages, targets, mask).backward()
     assert [stage.grad is not None for stage in stages] == [True, True, False]
     assert all(torch.isfinite(stage.grad).all() for stage in stages[:2])
+
+
+def test_descent_from_no_knowledge_finds_the_target(name: str, scheme: str, batch_dice: bool) -> None:
+    _, targets, mask = draw(scheme)
+    loss, logits = build(name, scheme, batch_dice), torch.zeros_like(targets).requires_grad_()
+    optimiser = torch.optim.Adam([logits], lr=0.5)
+    for _ in range(40):
+        optimiser.zero_grad()
+        loss(logits, targets, mask).backward()
+        optimiser.step()
+    found = logits.argmax(1) == targets.argmax(1) if scheme == "classes" else ((logits > 0) == (targets > 0)).all(1)
+    assert found[mask[:, 0] > 0].all()
