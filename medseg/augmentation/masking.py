@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 OUTSIDE = -1
+# Of normalised intensities. Resampling by cubic splines lets an edge ring: by a factor of 0.27 less with each voxel, so
+# that what is left of it is smaller than this seven voxels outside the object.
+NEARLY_ZERO = 1e-4
 
 
 def mark_outside(images: Tensor, labels: Tensor, channels: Sequence[int]) -> Tensor:
     """The labels with OUTSIDE where there is no object, so that they move with the image.
 
     Args:
-        images: (batch, channel, ...), normalised inside the object and exactly 0 outside.
+        images: (batch, channel, ...), normalised inside the object and 0 outside.
         labels: (batch, ...), label values; those outside the object keep theirs.
         channels: the channels that are 0 outside; the object is where one of them is not.
     Returns:
@@ -25,7 +28,7 @@ def mark_outside(images: Tensor, labels: Tensor, channels: Sequence[int]) -> Ten
         return labels
     outside = labels == 0
     for channel in channels:
-        outside &= images[:, channel] == 0
+        outside &= images[:, channel].abs() <= NEARLY_ZERO
     signed = labels.to(torch.int16) if labels.dtype == torch.uint8 else labels.clone()
     return signed.masked_fill_(outside, OUTSIDE)
 

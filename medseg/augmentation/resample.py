@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 BEYOND = -1  # the label of what lies outside the input, while labels are compared
-VOXELS_AT_ONCE = 2**21  # each takes about 120 bytes on the way
+VOXELS_AT_ONCE = 2**20  # each takes about 200 bytes on the way
 
 
 @dataclass(frozen=True)
@@ -135,22 +134,21 @@ def _vote(labels: Tensor, points: Tensor, beyond: int) -> Tensor:
 
 def _find_neighbours(labels: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
     """Labels (corner, view, map, ...), BEYOND outside, and weights (corner, view, 1, ...), the nearest corner first."""
-    sizes, flat = labels.shape[2:], labels.flatten(2)
+    sizes = labels.shape[2:]
     below = points.floor()
-    part, lowest = points - below, below.to(torch.int64)
-    nearest = part >= 0.5
-    found, weights = [], []
-    for others in product((False, True), repeat=len(sizes)):
-        offset, weight = torch.zeros_like(lowest[:, 0]), torch.ones_like(part[:, 0])
-        inside = torch.ones_like(nearest[:, 0])
-        for axis, (other, length) in enumerate(zip(others, sizes, strict=True)):
-            upper = ~nearest[:, axis] if other else nearest[:, axis]
-            place = lowest[:, axis] + upper
-            weight = weight * torch.where(upper, part[:, axis], 1 - part[:, axis])
-            inside = inside & (place >= 0) & (place < length)
-            offset = offset * length + place
-        offset = offset.clamp_(0, math.prod(sizes) - 1).flatten(1)[:, None].expand(-1, flat.shape[1], -1)
-        label = flat.gather(2, offset).to(torch.int32).reshape(*labels.shape[:2], *points.shape[2:])
-        found.append(label.masked_fill_(~inside[:, None], BEYOND))
-        weights.append(weight[:, None])
-    return torch.stack(found), torch.stack(weights)
+    parts, lowest = points - below, below.to(torch.int64)
+    offsets = torch.zeros_like(lowest[None, :, 0])
+    inside, weights = torch.ones_like(offsets, dtype=torch.bool), torch.ones_like(parts[None, :, 0])
+    for axis, length in enumerate(sizes):
+        part, nearest = parts[:, axis], parts[:, axis] >= 0.5
+        upper = torch.stack(
+            [nearest, ~nearest]
+        )  # whether the neighbour along this axis is the upper one, (2, view, ...)
+        place = lowest[:, axis] + upper
+        offsets = (offsets[:, None] * length + place).flatten(0, 1)
+        inside = (inside[:, None] & (place >= 0) & (place < length)).flatten(0, 1)
+        weights = (weights[:, None] * torch.where(upper, part, 1 - part)).flatten(0, 1)
+    taken = offsets.clamp_(0, math.prod(sizes) - 1).flatten(2).movedim(0, 1).flatten(1)
+    found = labels.flatten(2).gather(2, taken[:, None].expand(-1, labels.shape[1], -1)).to(torch.int32)
+    found = found.reshape(*labels.shape[:2], len(weights), *points.shape[2:]).movedim(2, 0)
+    return found.masked_fill(~inside[:, :, None], BEYOND), weights[:, :, None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -67,7 +68,8 @@ def _compare(sides: dict[str, subprocess.Popen[str]], work: Work, rounds: int) -
 
 def _start(python: str, side: str) -> subprocess.Popen[str]:
     command = [python, str(WORKER), side]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     if "torch" not in _read(process):
         raise SystemExit(f"{' '.join(command)}: it does not say what it is")
     return process

@@ -45,3 +45,12 @@ def test_labels_outside_the_object_stay_labels() -> None:
     assert marked.tolist() == [[[OUTSIDE, 4, OUTSIDE], [OUTSIDE, OUTSIDE, 255]]]
     assert mark_outside(images, labels, (0, 1)).tolist() == labels.tolist()  # something is there in channel 1
     assert mark_outside(images, labels, ()) is labels
+
+
+def test_the_outside_is_found_beside_an_edge_that_rings() -> None:
+    line = torch.zeros(1, 1, 1, 40, dtype=torch.float32)
+    line[..., :10] = 1.0
+    line[..., 10:] = 0.2 * (-0.268) ** torch.arange(1, 31)
+    marked = mark_outside(line, torch.zeros(1, 1, 40, dtype=torch.uint8), (0,))
+    assert (marked[..., 17:] == OUTSIDE).all()
+    assert (marked[..., :12] == 0).all()
