@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from medseg.networks.instance_norm import normalise_features, suits_training
+
 # The slope and epsilon of nnU-Net's networks, so that weights can be exchanged.
 LEAKY_SLOPE = 0.01
 NORM_EPSILON = 1e-5
@@ -74,7 +76,11 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channel, ...) to features."""
-        x = self.norm(self.conv(x))
+        x = self.conv(x)
+        if suits_training(self.norm, x):
+            slope = self.slope if self.activate else None
+            return normalise_features(self.norm, x, slope)
+        x = self.norm(x)
         return nn.functional.leaky_relu_(x, self.slope) if self.activate else x
 
 
