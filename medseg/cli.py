@@ -39,6 +39,7 @@ from medseg.options import (
     parse_scheme,
     parse_seconds,
     parse_target,
+    refuse_torchrun,
 )
 from medseg.tool_commands import add_tools
 
@@ -62,11 +63,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
     ] = False,
 ) -> None:
     """Self-configuring segmentation of medical images: from a folder of scans to a tumour report."""
+    refuse_torchrun(context.invoked_subcommand)
 
 
 @app.command()

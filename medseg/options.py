@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -180,9 +181,20 @@ def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def refuse_torchrun(command: str | None) -> None:
+    """End with 2 where torchrun started a command that several processes cannot share."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and _count_processes() > 1 and command != "train":
+        raise typer.BadParameter(f"torchrun starts several processes for medseg train alone, not for {command}")
+
+
+def _count_processes() -> int:
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
 def finish(result: StepResult, as_json: bool) -> None:
-    """Print a result, as text or as JSON, and end with its exit code."""
+    """Print a result, as text or as JSON, and end with its exit code; of several processes the first prints."""
     from medseg.core.manifest import exit_code
 
-    typer.echo(result.to_json() if as_json else result.text)
+    if _count_processes() == 1 or os.environ.get("RANK") == "0":
+        typer.echo(result.to_json() if as_json else result.text)
     raise typer.Exit(exit_code(result.outcomes))

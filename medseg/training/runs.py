@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from medseg.training.cascade import gather_previous
 from medseg.training.dry_run import note_memory
 from medseg.training.folds import train_fold
 from medseg.training.origin import mark_network, note_origin, split_objects
+from medseg.training.parallel import Ranks, find_ranks
 from medseg.training.settings import change_settings
 from medseg.training.splits import Fold, split_cases
 from medseg.training.starts import open_start
@@ -44,7 +46,7 @@ def run_fold(
     start_from: str | Path | None = None,
     **objects: Any,
 ) -> tuple[list[CaseOutcome], list[Score]]:
-    """Train a fold of a workspace and validate it on whole scans.
+    """Train a fold of a workspace and validate it on whole scans; started by torchrun, together with other processes.
 
     Args:
         space: with plan, folds and prepared cases.
@@ -63,40 +65,42 @@ def run_fold(
     """
     if seconds is not None and epochs is not None:
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")
-    started, plan = name_time(), read_plan(space)
+    started, plan, ranks = name_time(), read_plan(space), find_ranks(device)
     loaded = load_plugins(plugins)  # before the names that they bring are looked up
     named, objects = split_objects(objects)
     configuration = mark_network(change_settings(plan.configuration(name), {**named, **(settings or {})}), objects)
     split = split_cases(space, name, fold)
     training, validation = split.training, split.validation
     previous, lacking = dict[str, PreviousMask](), list[CaseOutcome]()
-    if configuration.previous is not None:
-        previous, lacking = gather_previous(space, dataset, plan, configuration, training + validation)
-        training, validation = ([case for case in side if case.name in previous] for side in (training, validation))
     start = None if start_from is None else open_start(start_from, configuration, fold)
     folder = space.run(name, fold)
-    if restart:
-        shutil.rmtree(folder / "validation", ignore_errors=True)  # else the old network passes for the new one
-    note_origin(folder, loaded, objects, restart=restart)
+    with ranks.one_by_one():
+        if configuration.previous is not None:
+            previous, lacking = gather_previous(space, dataset, plan, configuration, training + validation)
+            training, validation = ([case for case in side if case.name in previous] for side in (training, validation))
+        if restart:
+            shutil.rmtree(folder / "validation", ignore_errors=True)  # else the old network passes for the new one
+        note_origin(folder, loaded, objects, restart=restart)
     configuration = note_memory(plan, configuration, title=f"{name} fold {fold}", device=device, objects=objects)
     trained = train_fold(
         plan, configuration, training, validation, folder, title=f"{name} fold {fold}", seconds=seconds, epochs=epochs,
         device=device, restart=restart, previous=previous, start_from=start, **objects,
     )  # fmt: skip
-    # The configuration as trained, so that the model predicts with the network that was trained.
-    configuration.write(folder / "configuration.json")
     validator = make_validator(
-        plan, configuration, trained.weights, fold=fold if isinstance(fold, int) else None, device=device,
-        network=objects.get("network"),
+        plan, configuration, trained.weights, fold=fold if isinstance(fold, int) else None,
+        device=ranks.place(device), network=objects.get("network"),
     )  # fmt: skip
-    scores, failures = _validate_cases(validator, dataset, validation, previous, folder / "validation")
-    write_rows(folder / "validation" / "scores.csv", scores, Score)
+    scores, failures = _validate_cases(validator, dataset, validation, previous, folder / "validation", ranks)
     done = sorted({score.case for score in scores})
     outcomes = [CaseOutcome(case, "done") for case in done] + failures + lacking
     # A validation case that the patch Dice met first is damaged once, not twice.
     outcomes += [o for o in split.damaged + trained.outcomes if o not in outcomes]
     details = {"settings": dict(settings or {}), "training_cases": [case.name for case in training]}
-    write_run(folder, "train", outcomes, started=started, **details, **label_entries(plan.labels))
+    if ranks.is_first:
+        # The configuration as trained, so that the model predicts with the network that was trained.
+        configuration.write(folder / "configuration.json")
+        write_rows(folder / "validation" / "scores.csv", scores, Score)
+        write_run(folder, "train", outcomes, started=started, **details, **label_entries(plan.labels))
     return outcomes, scores
 
 
@@ -106,8 +110,12 @@ def _validate_cases(
     validation: Sequence[PreparedCase],
     previous: Mapping[str, PreviousMask],
     folder: Path,
+    ranks: Ranks,
 ) -> tuple[list[Score], list[CaseOutcome]]:
-    """The scores of a fold's validation cases, whose masks go into ``folder``, and an outcome for each that failed."""
+    """The scores of a fold's validation cases, whose masks go into ``folder``, and an outcome for each that failed.
+
+    Several processes share the cases and tell each other the scores.
+    """
     cases = {case.name: case for case in dataset.cases}
 
     def validate(prepared: PreparedCase) -> list[Score]:
@@ -118,8 +126,16 @@ def _validate_cases(
             previous=previous.get(case.name),
         )  # fmt: skip
 
-    # Masks of another division of the cases would be taken for this one's.
-    shutil.rmtree(folder, ignore_errors=True)
-    title = f"{validator.configuration.name} validate"
-    results, failures = map_cases(validate, validation, lambda case: case.name, threads=1, title=title)
-    return [score for rows in results for score in rows], failures
+    with ranks.one_by_one():
+        if ranks.is_first:  # masks of another division of the cases would be taken for this one's
+            shutil.rmtree(folder, ignore_errors=True)
+    title = f"{validator.configuration.name} validate" if ranks.is_first else ""
+    share = ranks.take_share(validation)
+    results, failures = map_cases(validate, share, lambda case: case.name, threads=1, title=title)
+    if ranks.count == 1:
+        return [score for rows in results for score in rows], failures
+    told = ranks.gather([[asdict(score) for rows in results for score in rows], [asdict(each) for each in failures]])
+    place = {case.name: number for number, case in enumerate(validation)}
+    scores = sorted((Score(**row) for rows, _ in told for row in rows), key=lambda score: place[score.case])
+    lost = [CaseOutcome(**{**each, "inputs": tuple(each["inputs"])}) for _, outcomes in told for each in outcomes]
+    return scores, sorted(lost, key=lambda outcome: place[outcome.case])
