@@ -75,7 +75,7 @@ def report_folder(
             summary=read_json(directory / "summary.json") if (directory / "summary.json").is_file() else None,
             training=_read_log(directory),
             notes=tuple(content.get("notes", ())),
-            warnings=tuple(content.get("warnings", ())),
+            warnings=(*content.get("warnings", ()), *_read_alarms(directory)),
             provenance=_provenance_of(content),
         ),
     )
@@ -162,8 +162,25 @@ def _provenance_of(content: dict[str, Any]) -> dict[str, str]:
 
 def _read_log(directory: Path) -> list[dict[str, Any]]:
     """The epochs of the first run, for the training curve."""
-    log = next(iter(sorted(directory.glob("runs/*/*/log.jsonl"))), None)
+    log = next(iter(_list_logs(directory)), None)
     if log is None:
         return []
-    records = [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]
-    return [{"epoch": r["epoch"], "loss": r["loss"], "dice": r["patch_dice"]} for r in records]
+    return [{"epoch": r["epoch"], "loss": r["loss"], "dice": r["patch_dice"]} for r in _read_epochs(log)]
+
+
+def _read_alarms(directory: Path) -> list[str]:
+    """What the trainings found wrong, with the run each belongs to; an alarm that several runs raised is one line."""
+    runs: dict[str, list[str]] = {}
+    for log in _list_logs(directory):
+        name = f"{log.parent.parent.name} {log.parent.name.replace('_', ' ')}"
+        for alarm in (alarm for record in _read_epochs(log) for alarm in record.get("alarms", ())):
+            runs.setdefault(alarm, []).append(name)
+    return [f"Training {', '.join(names)}: {alarm}" for alarm, names in runs.items()]
+
+
+def _list_logs(directory: Path) -> list[Path]:
+    return sorted(directory.glob("runs/*/*/log.jsonl"))
+
+
+def _read_epochs(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.strip()]

@@ -1,5 +1,7 @@
 """What a report is made of: results, never a data set's own masks."""
 
+import html
+import json
 from pathlib import Path
 
 import numpy as np
@@ -71,3 +73,18 @@ def test_references_are_not_drawn_as_predictions_beside_tables(tmp_path: Path) -
     outcomes, path = report_folder(tmp_path, images=tmp_path / "imagesTr")
     assert outcomes == []
     assert "tumour" in path.read_text("utf-8")
+
+
+def test_what_training_found_wrong_stands_in_the_report_once(tmp_path: Path) -> None:
+    save_mask(tmp_path / "predictions" / "a.nii.gz", MASK)
+    found = [["'cyst' has not been predicted once: train longer"], [], ["memory fallback: less"]]
+    for fold, alarms in enumerate(found):
+        run = tmp_path / "runs" / "3d_fullres" / f"fold_{fold}"
+        both = [{"alarms": ["read from the disk"]}, {"alarms": alarms}]
+        records = [{"epoch": n, "loss": 0.5, "patch_dice": {"tumour": 0.1}, **part} for n, part in enumerate(both)]
+        run.mkdir(parents=True)
+        (run / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    page = html.unescape(report_folder(tmp_path)[1].read_text("utf-8"))
+    assert "Training 3d_fullres fold 0: 'cyst' has not been predicted once: train longer" in page
+    assert page.count("Training 3d_fullres fold 0, 3d_fullres fold 1, 3d_fullres fold 2: read from the disk") == 1
+    assert "Training 3d_fullres fold 2: memory fallback: less" in page
