@@ -256,3 +256,14 @@ def test_jobs_of_a_cascade(prepared: tuple[Workspace, Dataset], trained: tuple[W
     assert choose_jobs(space, None, "0", timed=False) == [("3d_fullres", 0), (LOW, 0)]
     assert choose_jobs(space, None, None, timed=True) == [("3d_fullres", 0)]
     assert choose_jobs(trained[0], [FULL], "0", timed=False) == [(FULL, 0)]
+
+
+def test_on_all_cases_the_masks_are_still_out_of_fold(copied: tuple[Workspace, Dataset]) -> None:
+    space, dataset = copied
+    outcomes, scores = train_stages(space, dataset, FULL, "all", device="cpu")
+    assert outcomes == scores == []
+    assert finished_folds(space, LOW) == [0, 1]
+    assert sorted(read_json(space.run(FULL, "all") / "run.json")["training_cases"]) == NAMES
+    assert {path.name for path in space.prepared(FULL).glob("*.previous.b2nd")} == {
+        f"{name}.previous.b2nd" for name in NAMES
+    }
