@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A checkpoint is written at the end of an epoch where the last one is this old.
 CHECKPOINT_SECONDS = 60.0
+# A GPU works on the next step while the outcome of this one is read.
+STEPS_AHEAD = {"cpu": 0}
 # More than a training has, so that two seeds share no step's random numbers.
 STEPS_PER_SEED = 10**9
 RANK_BITS = 48  # above all steps of all usual seeds
@@ -132,8 +134,7 @@ def _advance(run: Run, batches: Sequence[Batch], request: StopRequest) -> None:
         update_average(run.averaged, learner.network, settings.ema_decay, progress.step)
         progress.step += 1
         run.pending.append(outcome)
-        # A GPU works on the next step while this one's outcome is read.
-        settle(run, keep=0 if learner.device.type == "cpu" else 1)
+        settle(run, keep=STEPS_AHEAD.get(learner.device.type, 1))
 
 
 def _epoch_is_due(run: Run) -> bool:

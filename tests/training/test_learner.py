@@ -1,12 +1,16 @@
 """The learner's arithmetic: half precision only where its gradients can be trusted."""
 
+import functools
+import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from medseg.training.job import Job
 from medseg.training.learner import make_learner
+from medseg.training.steps import Learner
 from tests.training.examples import make_configuration, make_plan
 
 
@@ -44,3 +48,41 @@ def test_gradients_do_not_depend_on_what_memory_held(
     assert taken == precision
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+def make_compiled(**options: Any) -> Learner:
+    configuration = make_configuration(compile=True, optimiser="sgd", **options)
+    job = Job(make_plan(configuration), configuration, [], [], Path(), "", device="cpu", augmentations=())
+    return make_learner(job)
+
+
+def test_where_nothing_can_be_compiled_training_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(network: torch.nn.Module) -> Any:
+        def forward(x: torch.Tensor) -> Any:
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nmore lines")
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", fail)
+    learner = make_compiled()
+    (warning,) = caplog.records
+    assert warning.levelno == logging.WARNING
+    assert "No working C++ compiler found); training goes on without it" in warning.message
+    assert "more lines" not in warning.message
+    assert len(learner.forward(torch.zeros(1, 1, 8, 8, 8))) == 1
+
+
+def test_a_compiled_network_is_trained_under_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without the C++ compiler behind it, which takes a minute.
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    learner = make_compiled()
+    configuration = make_configuration(optimiser="sgd")
+    plain = make_learner(Job(make_plan(configuration), configuration, [], [], Path(), "", device="cpu"))
+    assert learner.network.state_dict().keys() == plain.network.state_dict().keys()
+    assert all(parameter.grad is None for parameter in learner.network.parameters())
+    x = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(learner.forward(x)[0], plain.forward(x)[0])
+    learner.forward(x)[0].square().sum().backward()
+    assert all(parameter.grad is not None for parameter in learner.network.parameters())

@@ -16,12 +16,14 @@ from medseg.core.errors import ResourceError
 from medseg.core.plan import NetworkPlan
 from medseg.networks.blocks import ConvBlock
 from medseg.networks.unet import UNet
-from medseg.training import load_checkpoint
+from medseg.training import load_checkpoint, trainer
 from medseg.training.losses import build_loss
 from medseg.training.patches import memory_cases
 from tests.preprocessing.examples import CLASSES
 from tests.training.examples import Setting, change_training, make_setting, read_log, same
 
+# Steps with a loss that is not finite: none, some alone, three in a row up to the end of an epoch.
+BAD: tuple[set[int], ...] = (set(), {2, 5}, {4, 5, 6})
 LOSS = build_loss("dice_ce", CLASSES, batch_dice=False)
 
 
@@ -61,6 +63,20 @@ def test_three_bad_steps_in_a_row_go_back_with_half_the_rate(setting: Setting, t
     assert [len(record.alarms) for record in trained.history] == [0, 0, 1, 0, 0]
     assert "the weights of step 2 are taken again" in trained.history[2].alarms[0]
     assert [record.steps for record in trained.history] == [2, 4, 6, 8, 10]  # the position went on
+
+
+def test_outcomes_that_are_read_a_step_later_as_on_a_gpu(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = [setting.train(str(tmp_path / f"{n}"), epochs=5, loss=Failing(bad)) for n, bad in enumerate(BAD)]
+    monkeypatch.setitem(trainer.STEPS_AHEAD, "cpu", 1)
+    later = [setting.train(str(tmp_path / f"{n}_later"), epochs=5, loss=Failing(bad)) for n, bad in enumerate(BAD)]
+    for first, second in zip(at_once, later, strict=True):
+        assert [r.skipped_steps for r in first.history] == [r.skipped_steps for r in second.history]
+        assert [r.alarms for r in first.history] == [r.alarms for r in second.history]
+        assert [r.learning_rate for r in first.history] == [r.learning_rate for r in second.history]
+        assert [r.loss for r in first.history] == [r.loss for r in second.history]
+        assert same(first, second)
 
 
 def test_a_loss_that_stays_not_finite_ends_the_training(setting: Setting, tmp_path: Path) -> None:
