@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 from medseg.compute.devices import choose_device
 from medseg.core.dataset import Dataset
-from medseg.core.errors import PlanError
+from medseg.core.errors import MedsegError, PlanError
 from medseg.core.manifest import CaseOutcome
 from medseg.core.plan import Plan
 from medseg.core.plugins import load_plugins
@@ -156,6 +157,15 @@ def train_jobs(
     return outcomes
 
 
+def _list_shapes(folder: Path, cases: Sequence[str]) -> list[tuple[int, int, int]]:
+    """The voxels of prepared cases; damaged ones, which training will name, take no time."""
+    shapes = []
+    for case in cases:
+        with contextlib.suppress(MedsegError):
+            shapes.append(open_prepared(folder, case).shape)
+    return shapes
+
+
 def _later_seconds(
     space: Workspace, dataset: Dataset, jobs: Sequence[Job], number: int, speeds: Mapping[str, float]
 ) -> float:
@@ -165,7 +175,7 @@ def _later_seconds(
     for name, fold in jobs[number:]:
         known = set(read_index(space.prepared(name)))
         held_out = sorted(set(folds[fold]["validation"]) & known) if isinstance(fold, int) else []
-        shapes = [open_prepared(space.prepared(name), case).shape for case in held_out]
+        shapes = _list_shapes(space.prepared(name), held_out)
         later += predict_seconds(plan.configuration(name), shapes, speeds[name])
     tests = {}
     for name in speeds:

@@ -11,8 +11,8 @@ from medseg.core.errors import DatasetError, PlanError
 from medseg.core.manifest import exit_code, read_run
 from medseg.core.workspace import Workspace
 from medseg.io import read_segmentation, write_segmentation
-from medseg.preprocessing import write_index
-from medseg.training import EpochRecord, load_checkpoint
+from medseg.preprocessing import open_prepared, write_index
+from medseg.training import EpochRecord, load_checkpoint, run_order
 from medseg.training.runs import run_fold
 from tests.preprocessing.examples import CLASSES
 from tests.training.patches.workspaces import make_workspace
@@ -143,3 +143,11 @@ def test_cases_without_a_label_and_labels_without_a_case_are_said_once(tmp_path:
     alarms = [alarm for line in lines for alarm in json.loads(line)["alarms"]]
     assert sum("'tumour' is in no training case" in alarm for alarm in alarms) == 1
     assert sum("1 of 3 training cases hold no label and serve as background: s1" in alarm for alarm in alarms) == 1
+
+
+def test_a_budget_does_not_count_on_cases_that_cannot_be_opened(tmp_path: Path) -> None:
+    space, _ = make_workspace(tmp_path)
+    ruin(space, "s1.json")
+    assert run_order._list_shapes(space.prepared(NAME), ["s0", "s1", "s2"]) == [
+        open_prepared(space.prepared(NAME), case).shape for case in ("s0", "s2")
+    ]
