@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 import torch
 
+from medseg.core.plan import NetworkPlan
+from medseg.networks import BuildNetwork
 from medseg.training.job import Job
 from medseg.training.learner import make_learner
 from medseg.training.steps import Learner
 from tests.training.examples import make_configuration, make_plan
 
 
-def learn(patch_size: tuple[int, int, int], *, dimensions: int = 3) -> tuple[torch.dtype, list[torch.Tensor]]:
+def learn(
+    patch_size: tuple[int, int, int], *, dimensions: int = 3, network: BuildNetwork | None = None
+) -> tuple[torch.dtype, list[torch.Tensor]]:
     """The precision, and the gradients of one random patch, five times over memory that is full of NaN."""
     configuration = make_configuration(dimensions=dimensions, patch_size=patch_size, precision="bf16")
     plan = make_plan(configuration)
-    learner = make_learner(Job(plan, configuration, [], [], Path(), "", device="cpu"))
+    learner = make_learner(Job(plan, configuration, [], [], Path(), "", device="cpu", network=network))
     size = patch_size if dimensions == 3 else patch_size[1:]
     patch = torch.randn(2, 1, *size, generator=torch.Generator().manual_seed(0))
     found = []
@@ -47,6 +51,18 @@ def test_gradients_do_not_depend_on_what_memory_held(
     taken, gradients = learn(patch_size, dimensions=dimensions)
     assert taken == precision
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+def build_dilated(plan: NetworkPlan, inputs: int, outputs: int) -> torch.nn.Module:
+    # Such a convolution's gradients in bf16 hold what memory held, with its channels last.
+    first = torch.nn.Conv2d(inputs, 24, 3, padding=1)
+    return torch.nn.Sequential(first, torch.nn.Conv2d(24, outputs, 3, padding=2, dilation=2))
+
+
+def test_networks_that_nobody_knows_train_in_float32_on_a_cpu() -> None:
+    taken, gradients = learn((1, 16, 16), dimensions=2, network=build_dilated)
+    assert taken == torch.float32
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
 
 
