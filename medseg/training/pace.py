@@ -23,6 +23,8 @@ UNTIMED_STEPS, TIMED_STEPS = 4, 12
 LONGEST_TIMING = 0.1
 # Of a budget: how often the time is looked at again, and how far off the end may be before steps are added or taken.
 CHECK_SHARE, TOLERANCE = 0.05, 0.02
+# Of the steps: smaller changes are not worth a line.
+TOLD_CHANGE = 0.1
 
 
 @dataclass
@@ -74,7 +76,7 @@ def follow_pace(job: Job, progress: Progress, pace: Pace) -> None:
     progress.used_s = now - pace.began
     if pace.ends is not None:
         _time_first_steps(job, progress, pace, now)
-    elif progress.budget_s is not None and progress.total is not None:
+    elif progress.budget_s is not None and progress.total is not None and not progress.finished:
         _keep_budget(job, progress, pace, now)
 
 
@@ -108,7 +110,9 @@ def _keep_budget(job: Job, progress: Progress, pace: Pace, now: float) -> None:
         return
     total = max(progress.step + 1, progress.step + _fit_steps(job, pace, left_s))
     if total != progress.total:
-        logger.info("%s: %.2f s a step now; %d steps instead of %d", job.title, pace.step_s, total, progress.total)
+        level = logging.INFO if abs(total - progress.total) > TOLD_CHANGE * progress.total else logging.DEBUG
+        text = "%s: %.2f s a step now; %d steps instead of %d, to keep the budget"
+        logger.log(level, text, job.title, pace.step_s, total, progress.total)
         progress.change_total(total)
 
 
@@ -133,13 +137,16 @@ def seconds_left(job: Job, progress: Progress, pace: Pace) -> float:
     return left * pace.step_s + epochs * _closing_s(job, pace)
 
 
+def name_count(number: int, what: str) -> str:
+    """``1 epoch``, ``2 epochs``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def describe_cost(job: Job, progress: Progress, pace: Pace) -> str:
     """What the rest of the training will cost, in one line: time, epochs, samples."""
     settings = job.configuration.training
     total = progress.total or progress.step
     samples = (total - progress.step) * settings.accumulation * job.configuration.batch_size
-    epochs = -(-total // settings.iterations_per_epoch)
+    epochs = name_count(-(-total // settings.iterations_per_epoch), "epoch")
     time_left = format_duration(seconds_left(job, progress, pace))
-    return (
-        f"about {time_left} for {total} steps in {epochs} epochs ({pace.step_s:.2f} s a step, {samples} samples to go)"
-    )
+    return f"about {time_left} for {total} steps in {epochs} ({pace.step_s:.2f} s a step, {samples} samples to go)"

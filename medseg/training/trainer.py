@@ -20,7 +20,7 @@ from medseg.training.ema import update_average
 from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job, TrainedFold
 from medseg.training.monitor import EpochRecord, Monitor
-from medseg.training.pace import Pace, seconds_left, start_pace, time_closing
+from medseg.training.pace import Pace, name_count, seconds_left, start_pace, time_closing
 from medseg.training.patch_scores import PatchScores, score_patches
 from medseg.training.patches.loader import Batch, iterate_batches
 from medseg.training.plateau import has_settled
@@ -202,13 +202,14 @@ def describe_training(run: Run) -> str:
     learner, progress, settings = run.learner, run.progress, run.job.configuration.training
     millions = sum(parameter.numel() for parameter in learner.network.parameters()) / 1e6
     if progress.total is None:
-        extent = f"as many steps as fit into {format_duration(progress.budget_s or 0.0)}"
+        extent = f"for {format_duration(progress.budget_s or 0.0)}"
     else:
-        extent = f"{-(-progress.total // settings.iterations_per_epoch)} epochs, {progress.total} steps"
+        epochs = name_count(-(-progress.total // settings.iterations_per_epoch), "epoch")
+        extent = f"{epochs}, {name_count(progress.total, 'step')}"
     patches = run.job.configuration.batch_size * settings.accumulation
     return (
-        f"{len(run.job.training)} cases, {extent} of {patches} patches, network of {millions:.1f} million parameters, "
-        f"on {learner.device} in {str(learner.precision).removeprefix('torch.')}"
+        f"{name_count(len(run.job.training), 'case')}, {name_count(patches, 'sample')} a step, {extent}, network of "
+        f"{millions:.1f} million parameters, on {learner.device} in {str(learner.precision).removeprefix('torch.')}"
     )
 
 
