@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from medseg.training.parallel import Ranks
+from medseg.training.parallel import Ranks, notice_loss
 
 # As PyTorch's own data-parallel training sends them: large enough for a network's speed, soon enough to hide behind the
 # rest of the backward pass.
@@ -63,7 +63,8 @@ class GradientSum:
         """Begin to add what waits; every process has the same parameters in the same order."""
         if self._waiting:
             flat = torch.cat([parameter.grad.reshape(-1) for parameter in self._waiting if parameter.grad is not None])
-            self._sent.append((self._waiting, flat, dist.all_reduce(flat, async_op=True)))
+            with notice_loss():
+                self._sent.append((self._waiting, flat, dist.all_reduce(flat, async_op=True)))
             self._waiting = []
 
     def _finish(self) -> None:
@@ -73,7 +74,8 @@ class GradientSum:
         self._waiting += [each for each in self.parameters if each.grad is not None and id(each) not in taken]
         self._send()
         for parameters, flat, work in self._sent:
-            work.wait()
+            with notice_loss():
+                work.wait()
             parts = torch.split(flat, [parameter.numel() for parameter in parameters])
             for parameter, part in zip(parameters, parts, strict=True):
                 assert parameter.grad is not None

@@ -105,7 +105,8 @@ class Ranks:
         """The sum over all processes, without a gradient."""
         total = values.detach().clone()
         if self.count > 1:
-            dist.all_reduce(total)
+            with notice_loss():
+                dist.all_reduce(total)
         return total
 
     def add_with_gradient(self, values: Tensor) -> Tensor:
@@ -117,7 +118,8 @@ class Ranks:
         if self.count == 1:
             return list(values)
         found = torch.tensor(values)
-        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
+        with notice_loss():
+            dist.all_reduce(found, dist.ReduceOp.MAX, group=self.control)
         return [int(value) for value in found]
 
     def gather(self, content: Any) -> list[Any]:
@@ -126,13 +128,30 @@ class Ranks:
             return [content]
         own = torch.frombuffer(bytearray(json.dumps(content).encode()), dtype=torch.uint8)
         sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.count)]
-        dist.all_gather(sizes, torch.tensor([own.numel()]), group=self.talk)
+        with notice_loss():
+            dist.all_gather(sizes, torch.tensor([own.numel()]), group=self.talk)
         longest = max(int(size) for size in sizes)
         padded = torch.zeros(longest, dtype=torch.uint8)
         padded[: own.numel()] = own
         texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.count)]
-        dist.all_gather(texts, padded, group=self.talk)
+        with notice_loss():
+            dist.all_gather(texts, padded, group=self.talk)
         return [json.loads(bytes(text[: int(size)].tolist()).decode()) for text, size in zip(texts, sizes, strict=True)]
+
+
+@contextmanager
+def notice_loss() -> Iterator[None]:
+    """Name what it means where the others do not answer; raises ResourceError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ResourceError(
+            f"another process of this training has ended or does not answer ({str(error).splitlines()[0][:200]})",
+            code="process_lost",
+            remedy="Its own message says why; the same command goes on from the last checkpoint",
+        ) from error
 
 
 ALONE = Ranks()
@@ -185,11 +204,13 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, values: Tensor) -> Tensor:
         total = values.detach().clone()
-        dist.all_reduce(total)
+        with notice_loss():
+            dist.all_reduce(total)
         return total
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
         total = gradients[0].contiguous().clone()
-        dist.all_reduce(total)
+        with notice_loss():
+            dist.all_reduce(total)
         return total

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from medseg.training.parallel import Ranks
+from medseg.training.parallel import Ranks, find_ranks
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -23,15 +23,15 @@ def share_batch_norms(network: nn.Module, ranks: Ranks) -> nn.Module:
         return network
     if next(network.parameters()).device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-any-return, no-untyped-call]
-    return _convert(network, ranks)
+    return _convert(network)
 
 
-def _convert(module: nn.Module, ranks: Ranks) -> nn.Module:
+def _convert(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
-        setattr(module, name, _convert(child, ranks))
+        setattr(module, name, _convert(child))
     if not isinstance(module, BATCH_NORM):
         return module
-    shared = CpuBatchNorm(module.num_features, module.eps, module.momentum, ranks)
+    shared = CpuBatchNorm(module.num_features, module.eps, module.momentum)
     for name, parameter in module.named_parameters(recurse=False):
         shared.register_parameter(name, parameter)
     for name, buffer in module.named_buffers(recurse=False):
@@ -40,16 +40,7 @@ def _convert(module: nn.Module, ranks: Ranks) -> nn.Module:
 
 
 class CpuBatchNorm(nn.SyncBatchNorm):
-    """``SyncBatchNorm`` on a processor, where PyTorch's own refuses to run.
-
-    Args:
-        features, epsilon, momentum: as of the norm in whose place it stands; its weights and buffers are put in later.
-        ranks: the processes.
-    """
-
-    def __init__(self, features: int, epsilon: float, momentum: float | None, ranks: Ranks) -> None:
-        super().__init__(features, epsilon, momentum)
-        self.ranks = ranks
+    """``SyncBatchNorm`` on a processor, where PyTorch's own refuses to run."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (batch, channel, ...) of this process, normalised over those of all processes."""
@@ -57,13 +48,13 @@ class CpuBatchNorm(nn.SyncBatchNorm):
             return nn.functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
-        values = x.float()
+        ranks, values = find_ranks(), x.float()
         axes, shape = (0, *range(2, x.ndim)), (1, -1, *[1] * (x.ndim - 2))
         own = torch.tensor([values.numel() / values.shape[1]], device=x.device)
-        count = self.ranks.add(own)
-        mean = self.ranks.add_with_gradient(values.sum(axes)) / count
+        count = ranks.add(own)
+        mean = ranks.add_with_gradient(values.sum(axes)) / count
         centred = values - mean.view(shape)
-        variance = self.ranks.add_with_gradient((centred * centred).sum(axes)) / count
+        variance = ranks.add_with_gradient((centred * centred).sum(axes)) / count
         self._follow(mean.detach(), variance.detach() * count / (count - 1))
         y = centred * torch.rsqrt(variance + self.eps).view(shape)
         return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)

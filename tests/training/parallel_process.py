@@ -13,21 +13,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from medseg.core.errors import PlanError
+from medseg.core.plan import Configuration
+from medseg.preprocessing import open_prepared
+from medseg.training import train_fold
 from medseg.training.gradient_sum import GradientSum
+from medseg.training.job import TrainedFold
 from medseg.training.parallel import Ranks, find_ranks
 from medseg.training.shared_norm import share_batch_norms
+from tests.training.examples import NETWORK_3D, make_configuration, make_plan
 
 ROOT = Path(__file__).parents[2]
 
 
-def launch(task: str, folder: Path, *, ranks: int = 2, seconds: float = 120.0) -> subprocess.CompletedProcess[str]:
-    """Run a task in several processes through torchrun."""
+def launch(task: str, folder: Path, *, ranks: int = 2) -> subprocess.Popen[str]:
+    """Start a task in several processes through torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     command += ["-m", "tests.training.parallel_process", task, str(folder)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(processes: subprocess.Popen[str], seconds: float = 200.0) -> tuple[int, str]:
+    """The exit code and the errors of what ``launch`` started; raises TimeoutExpired where it does not end."""
+    try:
+        errors = processes.communicate(timeout=seconds)[1]
+    finally:
+        processes.kill()
+    return processes.returncode, errors
 
 
 def read_found(folder: Path, ranks: int = 2) -> list[Any]:
@@ -94,7 +110,71 @@ def add_up(ranks: Ranks, folder: Path) -> dict[str, Any]:
     return found
 
 
-TASKS: dict[str, Callable[[Ranks, Path], Any]] = {"add_up": add_up}
+# How the same few steps are trained: by one process in the tests, by two here.
+KINDS: dict[str, dict[str, Any]] = {
+    "per sample": {"batch_size": 3},
+    "batch dice": {"batch_size": 3, "batch_dice": True, "class_weights": (1.0, 3.0)},
+    "batch norm": {"network": NETWORK_3D.model_copy(update={"norm": "batch"}), "batch_size": 4, "optimiser": "sgd"},
+    "accumulation": {"dimensions": 2, "batch_size": 2, "accumulation": 3, "learning_rate": 0.001},
+    "lesions": {"loss": "lesion_dice", "batch_size": 3, "sampling": "lesion"},
+    "boundary": {"loss": "boundary", "batch_size": 3},
+}
+
+
+LONG = 60  # epochs
+
+
+def make_configuration_of(kind: str) -> Configuration:
+    """The configuration of a kind of training."""
+    options = dict(KINDS[kind])
+    batch_dice = options.pop("batch_dice", False)
+    configuration = make_configuration(**options)
+    return configuration.model_copy(update={"batch_dice": batch_dice or configuration.batch_dice})
+
+
+def train_kind(kind: str, folder: Path, run: str, **options: Any) -> TrainedFold:
+    """Train some steps of a kind on the cases in ``folder/KIND``, which must be prepared."""
+    configuration = make_configuration_of(kind)
+    cases = [open_prepared(folder / kind / "prepared", f"case{number}") for number in range(3)]
+    plan = make_plan(configuration)
+    options = {"epochs": 2, "device": "cpu", **options}
+    return train_fold(plan, configuration, cases[:-1], cases[-1:], folder / kind / run, **options)
+
+
+def train_kinds(ranks: Ranks, folder: Path) -> dict[str, Any]:
+    """Add up, then train each kind from the beginning, and the first one also from where one process stopped."""
+    found = add_up(ranks, folder)
+    for kind in KINDS:
+        train_kind(kind, folder, "two")
+    train_kind(next(iter(KINDS)), folder, "stopped", epochs=3)
+    setting = make_configuration(batch_size=1)
+    cases = [open_prepared(folder / "per sample" / "prepared", "case0")]
+    with pytest.raises(PlanError, match="2 processes share a batch of 1"):
+        train_fold(make_plan(setting), setting, cases, [], folder / "small")
+    return found
+
+
+def fail_alone(ranks: Ranks, folder: Path) -> None:
+    """One process fails in the middle of a step; the other one waits for it."""
+
+    def fail(logits: Tensor, targets: Tensor, mask: Tensor | None) -> Tensor:
+        if logits.requires_grad and ranks.rank == 1:
+            raise ValueError("this process alone")
+        return logits.mean()
+
+    train_kind("per sample", folder, "failed", loss=fail)
+
+
+def train_long(ranks: Ranks, folder: Path) -> None:
+    """Train until the processes are told to stop."""
+    train_kind("per sample", folder, "told", epochs=LONG)
+
+
+TASKS: dict[str, Callable[[Ranks, Path], Any]] = {
+    "train_kinds": train_kinds,
+    "fail_alone": fail_alone,
+    "train_long": train_long,
+}
 
 
 def main() -> None:

@@ -1,23 +1,58 @@
 """Several processes on a CPU, started by torchrun, do together what one process does alone."""
 
+import json
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from medseg.core.errors import PlanError
+from medseg.training import EpochRecord, load_checkpoint
 from medseg.training.gradient_sum import GradientSum
+from medseg.training.monitor import read_record
 from medseg.training.parallel import ALONE, Ranks, find_ranks
 from medseg.training.shared_norm import share_batch_norms
-from tests.training.parallel_process import compute, describe, launch, make_batch, make_layers, read_found
+from tests.training.examples import make_plan, prepare_cases
+from tests.training.parallel_process import (
+    KINDS,
+    LONG,
+    compute,
+    describe,
+    finish,
+    launch,
+    make_batch,
+    make_configuration_of,
+    make_layers,
+    read_found,
+    train_kind,
+)
 
 
 @pytest.fixture(scope="module")
-def sums(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("sums")
-    result = launch("add_up", folder)
-    assert result.returncode == 0, result.stderr
-    return read_found(folder)
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cases of every kind of training, and a run that one process left after two epochs."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for kind in KINDS:
+        configuration = make_configuration_of(kind)
+        prepare_cases(folder / kind / "prepared", make_plan(configuration), configuration)
+    train_kind("per sample", folder, "stopped", epochs=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path) -> Path:
+    """The same after two processes have trained each kind."""
+    code, errors = finish(launch("train_kinds", prepared))
+    assert code == 0, errors
+    return prepared
+
+
+@pytest.fixture(scope="module")
+def sums(trained: Path) -> list[dict[str, Any]]:
+    """What each of the two processes found while they added up."""
+    return read_found(trained)
 
 
 def test_processes_know_and_tell_each_other(sums: list[dict[str, Any]]) -> None:
@@ -80,3 +115,61 @@ def test_shares_of_a_batch() -> None:
     assert ALONE.count_share(7) == 7
     with pytest.raises(PlanError, match="3 processes share a batch of 2"):
         Ranks(0, 3).count_share(2)
+
+
+def read_log(folder: Path) -> list[EpochRecord]:
+    lines = (folder / "log.jsonl").read_text("utf-8").splitlines()
+    return [read_record(json.loads(line)) for line in lines]
+
+
+def same_curve(together: list[EpochRecord], alone: list[EpochRecord], *, tolerance: float = 1e-4) -> None:
+    assert len(together) == len(alone)
+    for ours, theirs in zip(together, alone, strict=True):
+        assert (ours.steps, ours.total_steps, ours.learning_rate) == (
+            theirs.steps, theirs.total_steps, theirs.learning_rate,
+        )  # fmt: skip
+        assert ours.loss == pytest.approx(theirs.loss, abs=tolerance)
+        assert ours.validation_loss == pytest.approx(theirs.validation_loss, abs=tolerance)
+        for label, dice in theirs.patch_dice.items():
+            assert ours.patch_dice[label] == pytest.approx(dice, abs=1e-2)  # a voxel more or less of a few hundred
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_have_the_loss_curve_of_one(trained: Path, kind: str) -> None:
+    alone = train_kind(kind, trained, "one")
+    same_curve(read_log(trained / kind / "two"), alone.history)
+    checkpoint = load_checkpoint(trained / kind / "two" / "checkpoints")
+    assert checkpoint is not None
+    for name, tensor in alone.weights.items():
+        if name.endswith("conv.bias"):
+            continue  # the norm after it takes it away again, so that AdamW moves it by rounding errors
+        torch.testing.assert_close(checkpoint.tensors[f"average.{name}"], tensor, rtol=1e-3, atol=1e-3)
+    assert len(list((trained / kind / "two").glob("events.*"))) == 1  # one process writes
+
+
+def test_another_number_of_processes_goes_on_with_the_same_batches(trained: Path) -> None:
+    train_kind("per sample", trained, "alone", epochs=2)
+    alone = train_kind("per sample", trained, "alone", epochs=3)
+    same_curve(read_log(trained / "per sample" / "stopped"), alone.history)
+
+
+def test_the_failure_of_one_process_ends_the_other(prepared: Path) -> None:
+    code, errors = finish(launch("fail_alone", prepared))  # far sooner than processes wait for one another
+    assert code != 0
+    assert "this process alone" in errors
+    assert "another process of this training has ended" in errors
+
+
+def test_processes_that_are_told_to_stop_save_and_go_on_in_one(prepared: Path) -> None:
+    run = prepared / "per sample" / "told"
+    processes = launch("train_long", prepared)
+    while not ((run / "log.jsonl").is_file() and read_log(run)) and processes.poll() is None:
+        time.sleep(0.05)
+    processes.terminate()
+    code, errors = finish(processes)
+    assert code != 0
+    checkpoint = load_checkpoint(run / "checkpoints")
+    assert checkpoint is not None, errors
+    assert 0 < checkpoint.facts["progress"]["step"] < 2 * LONG
+    train_kind("per sample", prepared, "told", epochs=LONG)
+    same_curve(read_log(run), train_kind("per sample", prepared, "untold", epochs=LONG).history, tolerance=1e-3)
