@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +21,6 @@ from medseg.training.patches.loader import iterate_batches
 from medseg.training.patches.memory_cases import hold_in_memory
 from medseg.training.settings import change_settings
 from medseg.training.splits import split_cases
-
-logger = logging.getLogger(__name__)
 
 
 class TrainingBatch(NamedTuple):
@@ -84,7 +81,5 @@ def batches(
 def _augment(job: Job) -> Iterator[TrainingBatch]:
     device, scene = choose_device(job.device), make_scene(job)
     for batch in iterate_batches(job.training, make_recipe(job), 0, None, device=device):
-        for outcome in batch.failures:
-            logger.warning("left out: %s", outcome.line())
         images, labels = make_inputs(batch, scene, job.augmentations, device, job.configuration.dimensions)
         yield TrainingBatch(images, labels, [job.training[case].name for case in batch.cases])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from medseg.core.manifest import CaseOutcome
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -37,9 +40,11 @@ class Quarantine:
         return [asdict(outcome) for outcome in self._outcomes.values()]
 
     def add(self, outcomes: Iterable[CaseOutcome]) -> None:
-        """Leave cases out from now on; the reason that was found first stays."""
+        """Leave cases out from now on, each told in one line, once; the reason that was found first stays."""
         for outcome in outcomes:
-            self._outcomes.setdefault(outcome.case, outcome)
+            if outcome.case not in self._outcomes:
+                self._outcomes[outcome.case] = outcome
+                logger.error("%s", outcome.line())
 
     def load(self, facts: Iterable[Mapping[str, Any]]) -> None:
         """Leave out what a checkpoint says was found before it."""

@@ -42,9 +42,10 @@ def digest(batches: Sequence[Batch]) -> list[tuple[list[int], float, float]]:
     return [(b.cases, b.images.double().sum().item(), [g.random() for g in b.generators][-1]) for b in batches]
 
 
-def test_the_case_is_named_once_and_left_out() -> None:
+def test_the_case_is_named_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
     quarantine = Quarantine()
     batches = list(iterate_batches(make_sources(), RECIPE, 0, 40, quarantine=quarantine))
+    assert [record.getMessage() for record in caplog.records] == ["case2, unexpected, ValueError: broken block"]
     named = [outcome for batch in batches for outcome in batch.failures]
     assert named == quarantine.outcomes
     assert [outcome.line() for outcome in named] == ["case2, unexpected, ValueError: broken block"]
