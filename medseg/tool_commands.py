@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import Json, Target, catch_errors, finish, parse_seconds
+from medseg.options import Json, Plugins, Target, catch_errors, finish, parse_seconds
 
 
 def demo(
@@ -44,10 +44,11 @@ def export(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model's folder.")],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for what is exported.")],
     to: Annotated[Target, typer.Option(help="For which program.", show_default=False)],
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Turn a model into one of nnU-Net, ONNX or OpenVINO, with a report on parity."""
-    with catch_errors():
+    with catch_errors(plugin):
         from medseg.tools.export import export as convert
 
         result = convert(model, output, to=to.value)
