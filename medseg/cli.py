@@ -15,6 +15,7 @@ from medseg.options import (
     Budget,
     Channels,
     Data,
+    Definition,
     Device,
     Engine,
     Epochs,
@@ -28,6 +29,8 @@ from medseg.options import (
     Space,
     SpacingMm,
     StartFrom,
+    Surfaces,
+    Tolerances,
     catch_errors,
     finish,
     gather_names,
@@ -39,6 +42,7 @@ from medseg.options import (
     parse_scheme,
     parse_seconds,
     parse_target,
+    parse_tolerances,
     refuse_torchrun,
 )
 from medseg.tool_commands import add_tools
@@ -271,7 +275,8 @@ def evaluate(
     ],
     output: Output,
     labels: Labels = None,
-    tolerance_mm: Annotated[float, typer.Option(min=0, help="How far a surface may lie off, for NSD.")] = 1.0,
+    tolerance_mm: Tolerances = None,
+    definition: Surfaces = Definition.surfel,
     json: Json = False,
 ) -> None:
     """Score masks against references."""
@@ -279,7 +284,12 @@ def evaluate(
         from medseg import pipeline
 
         result = pipeline.evaluate(
-            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=tolerance_mm
+            predictions,
+            references,
+            output,
+            labels=parse_scheme(labels),
+            tolerance_mm=parse_tolerances(tolerance_mm),
+            definition=definition.value,
         )
     finish(result, json)
 

@@ -39,6 +39,14 @@ class Sampling(StrEnum):
     lesion = "lesion"
 
 
+class Definition(StrEnum):
+    """How surface metrics are defined."""
+
+    surfel = "surfel"
+    voxel = "voxel"
+    pooled = "pooled"
+
+
 class Precision(StrEnum):
     """How a network computes."""
 
@@ -67,6 +75,16 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="How many epochs, in pla
 SampleBy = Annotated[
     Sampling | None,
     typer.Option("--sampling", help="lesion: small lesions are seen as often as large ones; the plan's if not given."),
+]
+Tolerances = Annotated[
+    str | None,
+    typer.Option(
+        "--tolerance-mm", help="How far a surface may lie off, for NSD: 1, tumour=2 or both; the data set's, else 1."
+    ),
+]
+Surfaces = Annotated[
+    Definition,
+    typer.Option("--definition", help="Of surface metrics: surfel (by area), voxel (MONAI's) or pooled (MedPy's)."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
@@ -110,6 +128,20 @@ def parse_numbers(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")] if text else None
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a number or numbers separated by commas") from None
+
+
+def parse_tolerances(text: str | None) -> dict[str, float] | None:
+    """``1`` or ``tumour=2`` or ``1,tumour=2`` as numbers by label, with no name for all the others; None for None."""
+    if text is None:
+        return None
+    named = {}
+    for part in text.split(","):
+        name, _, value = part.rpartition("=")
+        try:
+            named[name.strip()] = float(value)
+        except ValueError:
+            raise typer.BadParameter(f"--tolerance-mm {part!r} is not a number or label=number") from None
+    return named
 
 
 def parse_folds(text: str | None) -> list[int | str] | None:

@@ -277,7 +277,7 @@ def evaluate(
     output: str | Path,
     *,
     labels: LabelScheme | None = None,
-    tolerance_mm: float = 1.0,
+    **scoring: Any,
 ) -> StepResult:
     """Score masks against references: ``scores.csv``, ``scores.json``, ``summary.json``.
 
@@ -285,7 +285,7 @@ def evaluate(
         predictions, references: folders of masks with the same case names.
         output: the folder for the tables.
         labels: the label scheme; what stands beside the masks where None.
-        tolerance_mm: how far a surface may lie off, for NSD.
+        scoring: ``tolerance_mm``, ``definition``, ... as for ``evaluation.folders.evaluate_folders``.
     Returns:
         an outcome per case: a prediction without a reference, and the other way round, is named.
     Raises:
@@ -294,7 +294,7 @@ def evaluate(
     from medseg.evaluation.folders import evaluate_folders
     from medseg.reporting import format_score_table
 
-    outcomes, scores = evaluate_folders(predictions, references, output, labels=labels, tolerance_mm=tolerance_mm)
+    outcomes, scores = evaluate_folders(predictions, references, output, labels=labels, **scoring)
     return StepResult(outcomes, format_score_table(scores), {"output": str(output), "scores": len(scores)})
 
 

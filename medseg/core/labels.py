@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -28,12 +29,15 @@ class LabelScheme(Record):
         ignore: the value of voxels that nobody labelled; they count neither in the loss nor in a score.
         paint_order: for regions, the value that each name paints, in the order of painting (later wins).
         output: ``softmax`` or ``sigmoid``; worked out from the labels where it is not given.
+        tolerance_mm: by name, how far that structure's surface may lie off and still count as right, where the data
+            set says so.
     """
 
     labels: dict[str, tuple[int, ...]]
     ignore: int | None = None
     paint_order: tuple[int, ...] = ()
     output: Literal["softmax", "sigmoid"] = "softmax"
+    tolerance_mm: dict[str, float] = pydantic.Field(default_factory=dict)
 
     @classmethod
     def make(
@@ -42,6 +46,7 @@ class LabelScheme(Record):
         *,
         paint_order: Sequence[int] | None = None,
         output: Literal["softmax", "sigmoid"] | None = None,
+        tolerance_mm: float | Mapping[str, float] | None = None,
     ) -> Self:
         """The scheme for nnU-Net's ``labels`` entry: names to values, with ``background`` and ``ignore`` among them.
 
@@ -49,11 +54,12 @@ class LabelScheme(Record):
             labels: name to value, or to a list of values for a region.
             paint_order: nnU-Net's ``regions_class_order``; the regions' first values where it is not given.
             output: how channels stand for labels, where another network than ours decided it.
+            tolerance_mm: how far surfaces may lie off, one number or by name.
         Returns:
             the scheme; a ``background`` of 0 is left out, ``ignore`` becomes the ignore label.
         Raises:
             DatasetError: a value is negative, not whole, stands for two classes or for a class and the ignore
-                label, or there is no label at all.
+                label, or there is no label at all; a tolerance is negative or of an unknown label.
         """
         named = {str(name): _as_values(str(name), value) for name, value in labels.items()}
         ignore = next((named.pop(name)[0] for name in list(named) if name.lower() == "ignore"), None)
@@ -66,7 +72,8 @@ class LabelScheme(Record):
                 f"regions_class_order has {len(order)} entries for {len(named)} regions", code="bad_labels"
             )
         decided = output or ("sigmoid" if regions or len(named) == 1 else "softmax")
-        return cls(labels=named, ignore=ignore, paint_order=order, output=decided)
+        tolerances = _as_tolerances(tolerance_mm, named)
+        return cls(labels=named, ignore=ignore, paint_order=order, output=decided, tolerance_mm=tolerances)
 
     @pydantic.field_validator("labels")
     @classmethod
@@ -74,6 +81,14 @@ class LabelScheme(Record):
         if not labels or any(not values or min(values) < 0 for values in labels.values()):
             raise ValueError("each label needs values from 0 up")
         return labels
+
+    @pydantic.model_serializer(mode="wrap")
+    def _leave_out_unsaid(self, serialise: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Few data sets state tolerances; the files of all others stay as they were before there were any.
+        content: dict[str, Any] = serialise(self)
+        if not self.tolerance_mm:
+            content.pop("tolerance_mm", None)
+        return content
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -162,6 +177,23 @@ def _as_values(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
             f"label {name!r} has the value {value!r}, not a whole number from 0 to 65535", code="bad_labels"
         )
     return whole
+
+
+def _as_tolerances(given: float | Mapping[str, float] | None, named: Mapping[str, Any]) -> dict[str, float]:
+    if given is None:
+        return {}
+    entries: Mapping[str, Any] = given if isinstance(given, Mapping) else dict.fromkeys(named, given)
+    for name, value in entries.items():
+        if name not in named:
+            raise DatasetError(
+                f"tolerance_mm names {name!r}, the labels are {', '.join(named)}", code="bad_tolerance",
+                remedy="Write the label's name as it stands among the labels",
+            )  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise DatasetError(
+                f"the tolerance of {name!r} is {value!r}, not a number of millimetres from 0 up", code="bad_tolerance"
+            )
+    return {name: float(value) for name, value in entries.items()}
 
 
 def _refuse_impossible(named: dict[str, tuple[int, ...]], ignore: int | None) -> None:

@@ -125,7 +125,8 @@ def label_entries(labels: LabelScheme | None) -> dict[str, Any]:
     named: dict[str, int | list[int]] = {"background": 0}
     named |= {name: values[0] if len(values) == 1 else list(values) for name, values in labels.labels.items()}
     named |= {"ignore": labels.ignore} if labels.ignore is not None else {}
-    return {"labels": named, "regions_class_order": list(labels.paint_order)}
+    tolerances = {"tolerance_mm": labels.tolerance_mm} if labels.tolerance_mm else {}
+    return {"labels": named, "regions_class_order": list(labels.paint_order), **tolerances}
 
 
 def write_run(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from medseg.core.errors import GeometryError
 from medseg.core.labels import LabelScheme
 from medseg.core.results import Score, Status
 from medseg.core.volume import Segmentation
+from medseg.evaluation.definitions import require_definition, settle_tolerances
 from medseg.evaluation.metrics import Metric, choose_metrics
 from medseg.evaluation.overlap import Counts
 from medseg.evaluation.pairs import LabelPair, pair_labels
@@ -24,8 +25,9 @@ def evaluate_case(
     patient: str = "",
     day: int | None = None,
     fold: int | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float | Mapping[str, float] | None = None,
     metrics: Sequence[str | Metric | Callable[[LabelPair], float | None]] | None = None,
+    definition: str = "surfel",
 ) -> list[Score]:
     """The scores of one predicted label map, for every class and region.
 
@@ -41,24 +43,28 @@ def evaluate_case(
         patient: whom it belongs to; the case's name where empty.
         day: days since the patient's first scan.
         fold: the fold whose model predicted it.
-        tolerance_mm: how far a surface may lie off, for NSD.
+        tolerance_mm: how far a surface may lie off, for NSD: one number, or numbers by label; the data set's, else
+            1 mm, where None.
         metrics: names, ``Metric`` objects, or functions from a ``LabelPair`` to a value; the default ones where None.
+        definition: of surfaces and percentiles, ``surfel``, ``voxel`` or ``pooled`` (``definitions.Definition``).
     Returns:
         a row per name and metric, in that order; for lesion_dice a row per lesion of the reference.
     Raises:
         GeometryError: the two label maps are not on the same grid.
-        PlanError: a metric that is not known.
+        PlanError: a metric or a definition that is not known.
+        DatasetError: a tolerance for a label that there is not.
     """
     chosen = choose_metrics(metrics)
     _require_same_grid(prediction, reference, case)
+    tolerances_mm, surfaces = settle_tolerances(labels, tolerance_mm), require_definition(definition)
     scores = []
-    for label, pair in pair_labels(prediction, reference, labels, tolerance_mm):
+    for label, pair in pair_labels(prediction, reference, labels, tolerances_mm, surfaces):
         for metric in chosen:
-            definition = metric.definition.format(tolerance_mm=tolerance_mm)
+            stated = metric.definition.format(surfaces=surfaces, tolerance_mm=pair.tolerance_mm)
             for instance, value, status in _measure(metric, pair):
                 scores.append(
                     Score(
-                        case, patient or case, day, fold, label, instance, metric.name, definition,
+                        case, patient or case, day, fold, label, instance, metric.name, stated,
                         value, metric.unit, status,
                     )
                 )  # fmt: skip

@@ -15,6 +15,7 @@ from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_tim
 from medseg.core.records import write_json
 from medseg.core.results import Score, rows_as_json, write_rows
 from medseg.evaluation.cases import evaluate_case
+from medseg.evaluation.definitions import require_definition, settle_tolerances
 from medseg.evaluation.summary import summarise_scores
 from medseg.io import find_masks, find_patients, read_segmentation, settle_labels
 
@@ -27,7 +28,8 @@ def evaluate_folders(
     output: str | Path,
     *,
     labels: LabelScheme | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float | Mapping[str, float] | None = None,
+    definition: str = "surfel",
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Score every case that has a prediction and a reference, and write the tables.
 
@@ -35,7 +37,9 @@ def evaluate_folders(
         predictions, references: folders of masks with the same case names.
         output: the folder for ``scores.csv``, ``scores.json`` and ``summary.json``.
         labels: the label scheme; what stands beside the predictions, then the references, where None; else ``label_N``.
-        tolerance_mm: how far a surface may lie off, for NSD.
+        tolerance_mm: how far a surface may lie off, for NSD: one number, or numbers by label; the data set's, else
+            1 mm, where None.
+        definition: of surfaces and percentiles, ``surfel``, ``voxel`` or ``pooled``.
     Returns:
         an outcome per case, a prediction without a reference and the other way round among them; the scores.
     Raises:
@@ -53,10 +57,12 @@ def evaluate_folders(
     sources = [source for case in common for source in (predicted[case], referred[case])]
     scheme = settle_labels(labels, (predictions, references), sources)
     pairs = {case: (predicted[case], referred[case]) for case in common}
-    outcomes, scores = evaluate_pairs(pairs, scheme, patients, tolerance_mm=tolerance_mm)
+    scoring: dict[str, Any] = {"tolerance_mm": settle_tolerances(scheme, tolerance_mm), "definition": definition}
+    require_definition(definition)
+    outcomes, scores = evaluate_pairs(pairs, scheme, patients, **scoring)
     outcomes += _name_unpaired(predicted, referred)
     model = read_run(predictions).get("model")
-    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, tolerance_mm=tolerance_mm))
+    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, **scoring))
     write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, scores
 
@@ -65,8 +71,7 @@ def describe_pairs(
     pairs: Mapping[str, tuple[MaskSource, MaskSource]],
     outcomes: Sequence[CaseOutcome],
     model: str | None,
-    *,
-    tolerance_mm: float = 1.0,
+    **settings: Any,
 ) -> dict[str, Any]:
     """What scores come from, for their JSON twin.
 
@@ -74,7 +79,7 @@ def describe_pairs(
         pairs: case to (prediction, reference).
         outcomes: of scoring them.
         model: the hash of the model that predicted, where known.
-        tolerance_mm: as for ``evaluate_pairs``.
+        settings: how they were scored: ``tolerance_mm`` by label, ``definition``.
     Returns:
         ``model``, ``settings``, and ``inputs``: by scored case the hash of each file; no path and no time.
     """
@@ -84,7 +89,7 @@ def describe_pairs(
         for case, (prediction, reference) in pairs.items()
         if case in done
     }
-    return {"model": model, "settings": {"tolerance_mm": tolerance_mm}, "inputs": inputs}
+    return {"model": model, "settings": settings, "inputs": inputs}
 
 
 def evaluate_pairs(
@@ -93,7 +98,8 @@ def evaluate_pairs(
     patients: Mapping[str, tuple[str, int | None]],
     *,
     folds: Mapping[str, int] | None = None,
-    tolerance_mm: float = 1.0,
+    tolerance_mm: float | Mapping[str, float] | None = None,
+    definition: str = "surfel",
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Score masks against references, in threads.
 
@@ -102,7 +108,9 @@ def evaluate_pairs(
         labels: the label scheme of both.
         patients: case to (patient, day); a case that is missing is its own patient.
         folds: case to the fold whose network predicted it, where one did.
-        tolerance_mm: how far a surface may lie off, for NSD.
+        tolerance_mm: how far a surface may lie off, for NSD: one number, or numbers by label; the data set's, else
+            1 mm, where None.
+        definition: of surfaces and percentiles, ``surfel``, ``voxel`` or ``pooled``.
     Returns:
         an outcome per case and the scores.
     """
@@ -116,7 +124,7 @@ def evaluate_pairs(
         patient, day = patients.get(case, (case, None))
         return evaluate_case(
             prediction, reference, labels, case=case, patient=patient, day=day, fold=(folds or {}).get(case),
-            tolerance_mm=tolerance_mm,
+            tolerance_mm=tolerance_mm, definition=definition,
         )  # fmt: skip
 
     results, failures = map_cases(score, list(pairs), str, title="evaluate")

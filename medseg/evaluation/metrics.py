@@ -18,7 +18,8 @@ class Metric:
         name: what the column ``metric`` says.
         measure: from the pair of masks to the value; None where it is not defined. Never called where both masks are
             empty.
-        definition: what the column ``definition`` says; ``{tolerance_mm:g}`` stands for the tolerance.
+        definition: what the column ``definition`` says; ``{surfaces}`` stands for the chosen definition of
+            surfaces, ``{tolerance_mm:g}`` for the label's tolerance.
         unit: ``mm``, or empty for ratios.
         measure_lesions: in place of ``measure``, a value per lesion of the reference, largest first.
     """
@@ -39,14 +40,14 @@ for _metric in (
     Metric("precision", lambda pair: overlap.measure_precision(pair.counts), "voxel"),
     Metric("specificity", lambda pair: overlap.measure_specificity(pair.counts), "voxel"),
     Metric("volume_similarity", lambda pair: overlap.measure_volume_similarity(pair.counts), "voxel"),
-    Metric("hd", lambda pair: surface.measure_hd(pair.distances), "surfel", "mm"),
-    Metric("hd95", lambda pair: surface.measure_hd95(pair.distances), "surfel", "mm"),
-    Metric("assd", lambda pair: surface.measure_assd(pair.distances), "surfel", "mm"),
-    Metric("masd", lambda pair: surface.measure_masd(pair.distances), "surfel", "mm"),
+    Metric("hd", lambda pair: surface.measure_hd(pair.distances), "{surfaces}", "mm"),
+    Metric("hd95", lambda pair: surface.measure_hd95(pair.distances, pair.definition), "{surfaces}", "mm"),
+    Metric("assd", lambda pair: surface.measure_assd(pair.distances), "{surfaces}", "mm"),
+    Metric("masd", lambda pair: surface.measure_masd(pair.distances), "{surfaces}", "mm"),
     Metric(
         "nsd",
         lambda pair: surface.measure_nsd(pair.distances, pair.tolerance_mm),
-        "surfel tol={tolerance_mm:g}mm",
+        "{surfaces} tol={tolerance_mm:g}mm",
     ),
     Metric("lesion_f1", lambda pair: instances.measure_lesion_f1(pair.lesions), instances.MATCHING),
     Metric("lesion_precision", lambda pair: instances.measure_lesion_precision(pair.lesions), instances.MATCHING),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
+from medseg.evaluation.definitions import Definition
 from medseg.evaluation.instances import LesionMatch, match_lesions
 from medseg.evaluation.overlap import Counts
 from medseg.shapes.boxes import Box, bound_mask
-from medseg.shapes.surfaces import SurfaceDistances, measure_surface_distances
+from medseg.shapes.surfaces import Elements, SurfaceDistances, measure_surface_distances
 
 LARGEST_VALUE = 65535  # that a label scheme takes
 SLAB_VOXELS = 1 << 22  # counted at once: 32 MB of joint indices
@@ -31,6 +32,7 @@ class LabelPair:
         counts: voxels of the whole scan.
         spacing_mm: distance of neighbouring voxels along i, j, k, millimetres.
         tolerance_mm: how far a surface may lie off, for NSD.
+        definition: of surfaces and percentiles.
     """
 
     prediction: NDArray[np.bool_]
@@ -38,11 +40,13 @@ class LabelPair:
     counts: Counts
     spacing_mm: tuple[float, float, float]
     tolerance_mm: float
+    definition: Definition = "surfel"
 
     @cached_property
     def distances(self) -> SurfaceDistances:
         """Distances between the surfaces, a the prediction's, b the reference's; worked out when first asked for."""
-        return measure_surface_distances(self.prediction, self.reference, self.spacing_mm)
+        elements: Elements = "surfel" if self.definition == "surfel" else "voxel"
+        return measure_surface_distances(self.prediction, self.reference, self.spacing_mm, elements=elements)
 
     @cached_property
     def lesions(self) -> LesionMatch:
@@ -51,7 +55,11 @@ class LabelPair:
 
 
 def pair_labels(
-    prediction: Segmentation, reference: Segmentation, labels: LabelScheme, tolerance_mm: float
+    prediction: Segmentation,
+    reference: Segmentation,
+    labels: LabelScheme,
+    tolerances_mm: Mapping[str, float],
+    definition: Definition = "surfel",
 ) -> Iterator[tuple[str, LabelPair]]:
     """Each class and region with its two masks, after one joint pass over both label maps.
 
@@ -60,7 +68,8 @@ def pair_labels(
         reference: the label map taken as true, on the same grid; where it holds the ignore label, both count as
             outside and no voxel is counted.
         labels: the names to score.
-        tolerance_mm: how far a surface may lie off, for NSD.
+        tolerances_mm: by name, how far a surface may lie off, for NSD.
+        definition: of surfaces and percentiles.
     Returns:
         an iterator of name and pair, in the order of the labels.
     """
@@ -81,7 +90,8 @@ def pair_labels(
                 _select(expected[box], numbers),
                 Counts(both, in_prediction - both, in_reference - both, neither),
                 reference.geometry.spacing_mm,
-                tolerance_mm,
+                tolerances_mm[name],
+                definition,
             ),
         )
 

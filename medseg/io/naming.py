@@ -81,7 +81,7 @@ def _read_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:
         entry = _swap([(str(name), str(value)) for value, name in entry.items()], file)
     order = content.get("regions_class_order")
     try:
-        return LabelScheme.make(entry, paint_order=order)
+        return LabelScheme.make(entry, paint_order=order, tolerance_mm=content.get("tolerance_mm"))
     except DatasetError as error:
         raise DatasetError(error.reason, code=error.code, file=file, remedy=error.remedy) from None
 

@@ -39,6 +39,34 @@ def encode_cubes(inside: Array, codes: Array, start: Array) -> int:
 
 
 @compile_loop
+def mark_border(inside: Array, codes: Array, start: Array) -> int:
+    """Write 1 into ``codes`` from ``start`` on for each voxel of a mask with a neighbour outside, by face.
+
+    Args:
+        inside: the mask with a margin of one voxel, (i + 2, j + 2, k + 2), bool.
+        codes: (a, b, c), uint8, zeros; voxel (i, j, k) is written at (i, j, k) + start.
+        start: (3,).
+    Returns:
+        how many voxels those are.
+    """
+    count = 0
+    for i in range(1, inside.shape[0] - 1):
+        for j in range(1, inside.shape[1] - 1):
+            for k in range(1, inside.shape[2] - 1):
+                if inside[i, j, k] and not (
+                    inside[i - 1, j, k]
+                    and inside[i + 1, j, k]
+                    and inside[i, j - 1, k]
+                    and inside[i, j + 1, k]
+                    and inside[i, j, k - 1]
+                    and inside[i, j, k + 1]
+                ):
+                    codes[start[0] + i - 1, start[1] + j - 1, start[2] + k - 1] = 1
+                    count += 1
+    return count
+
+
+@compile_loop
 def list_cubes(codes: Array, places: Array, found: Array) -> None:
     """Collect where ``codes`` (flat) is not 0 and the code there."""
     number = 0

@@ -15,6 +15,7 @@ from medseg.core.errors import DatasetError
 from medseg.core.manifest import CaseOutcome, StepResult, label_entries, name_time, unite_outcomes, write_run
 from medseg.core.results import Measurement, Score
 from medseg.core.workspace import Workspace, read_plan
+from medseg.evaluation.definitions import DEFAULT_DEFINITION, settle_tolerances
 from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
 from medseg.inference import Predictor, open_model
 from medseg.inference.folders import predict_cases
@@ -92,7 +93,8 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     model = open_model(space.model).digest
     pairs, masks = pair_references(space, dataset), find_masks(space.predictions)
     scored, scores = evaluate_pairs(pairs, labels, patients, folds=folds)
-    write_score_tables(space.root, scores, describe_pairs(pairs, scored, model))
+    settings = {"tolerance_mm": settle_tolerances(labels), "definition": DEFAULT_DEFINITION}
+    write_score_tables(space.root, scores, describe_pairs(pairs, scored, model, **settings))
     measured, rows, diameters = measure_masks(masks, labels, patients, cases, dataset.channels)
     write_measurement_tables(space.root, rows, diameters, describe_masks(masks, measured, model))
     return scored + measured, scores, rows

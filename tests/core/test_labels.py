@@ -1,5 +1,6 @@
 """LabelScheme: values to channels and back, regions, ignore, sides."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,16 @@ def test_sides(labels: tuple[str, ...], pairs: tuple[tuple[str, str], ...]) -> N
 def test_value_type_holds_every_value() -> None:
     assert LabelScheme.make({"a": 255}).value_type() is np.uint8
     assert LabelScheme.make({"a": 1, "b": 256}).value_type() is np.uint16
+
+
+def test_tolerances_of_a_data_set() -> None:
+    labels = {"background": 0, "organ": 1, "tumour": 2}
+    assert LabelScheme.make(labels).tolerance_mm == {}
+    assert LabelScheme.make(labels, tolerance_mm=2).tolerance_mm == {"organ": 2.0, "tumour": 2.0}
+    some = LabelScheme.make(labels, tolerance_mm={"tumour": 1.5})
+    assert some.tolerance_mm == {"tumour": 1.5}
+    assert LabelScheme.parse(json.loads(some.to_json())) == some
+    assert "tolerance_mm" not in LabelScheme.make(labels).to_json()
+    for wrong in ({"tumor": 1}, {"tumour": -1}, {"tumour": "1"}, float("nan"), True):
+        with pytest.raises(DatasetError, match="tolerance"):
+            LabelScheme.make(labels, tolerance_mm=wrong)
