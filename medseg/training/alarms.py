@@ -12,6 +12,8 @@ from medseg.training.monitor import EpochRecord
 PATIENT_EPOCHS, PATIENT_SHARE = 50, 0.2
 # Epochs that are averaged before anything is said about a trend.
 TREND_EPOCHS = 5
+# Where so many steps are skipped, and so large a share of all, it is no matter of single batches.
+SKIPPED_STEPS, SKIPPED_SHARE = 10, 0.05
 # Of what the training loss has fallen by: the validation loss must have fallen by at least this.
 GENERALISED_SHARE = 0.5
 
@@ -30,7 +32,7 @@ def find_alarms(history: Sequence[EpochRecord], record: EpochRecord) -> tuple[st
     if record.epoch < PATIENT_EPOCHS and share < PATIENT_SHARE:
         return ()
     epochs = [*history, record]
-    lines = [*_find_unpredicted(epochs), *_find_lost(epochs), *_find_gap(epochs)]
+    lines = [*_find_unpredicted(epochs), *_find_lost(epochs), *_find_gap(epochs), *_find_skipped(record)]
     said = {alarm.partition(":")[0] for earlier in history for alarm in earlier.alarms}
     return tuple(line for line in lines if line.partition(":")[0] not in said)
 
@@ -78,4 +80,14 @@ def _find_gap(epochs: Sequence[EpochRecord]) -> list[str]:
         f"the network learns the training cases by heart: its loss fell by {gained:.2f} there and by "
         f"{first_held_out - held_out:.2f} on the validation cases; stop it earlier with --set patience_epochs=30, add "
         "cases, or check that both come from the same kind of scans"
+    ]
+
+
+def _find_skipped(record: EpochRecord) -> list[str]:
+    if record.skipped_steps < max(SKIPPED_STEPS, SKIPPED_SHARE * record.steps):
+        return []
+    return [
+        f"many steps are skipped: in {record.skipped_steps} of {record.steps} the loss or its gradient was not finite; "
+        "lower --set learning_rate=..., use --set precision=float32, or look for numbers that are not finite in the "
+        "images"
     ]

@@ -91,6 +91,13 @@ def test_a_validation_loss_that_is_late_is_no_gap() -> None:
     assert alarms_of(make_history(100, 100, values)) == []
 
 
+def test_steps_that_are_skipped_too_often() -> None:
+    found = alarms_of(make_history(100, 100, lambda epoch: {"skipped_steps": epoch // 2}))
+    assert [epoch for epoch, _ in found] == [20]
+    assert found[0][1].startswith("many steps are skipped: in 10 of 20")
+    assert alarms_of(make_history(100, 100, lambda epoch: {"skipped_steps": min(epoch, 9)})) == []
+
+
 @pytest.mark.parametrize("missing", ["loss", "validation_loss"])
 def test_epochs_without_a_loss_are_passed_over(missing: str) -> None:
     assert alarms_of(make_history(3 * TREND_EPOCHS, 20, lambda epoch: {missing: None})) == []

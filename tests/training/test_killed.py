@@ -19,7 +19,7 @@ from medseg.training import load_checkpoint
 from tests.training.children import BAD_STEPS, capricious_loss, endless_loss, start_training
 from tests.training.examples import make_configuration, make_plan, prepare_cases
 
-EPOCHS = 12
+EPOCHS = 8
 
 
 @pytest.fixture(scope="module")
