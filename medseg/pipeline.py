@@ -376,10 +376,12 @@ def run(
     """
     from medseg.planning import ensure_plan
     from medseg.training.run_order import check_folds, choose_jobs, choose_rules, train_jobs
+    from medseg.training.settings import check_settings
     from medseg.training.whole_runs import predict_own, report_own
 
     began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
     check_folds(folds)  # before the scans are read, which may take minutes
+    check_settings(settings or {}, plugins)
     rules = choose_rules(device, start_from)
     outcomes = fingerprint(dataset, workspace, **named).outcomes
     made, found = ensure_plan(space, *rules), read_dataset(space.cases)

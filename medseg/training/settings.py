@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pydantic
 
 from medseg.core.errors import PlanError
-from medseg.core.plan import Configuration
+from medseg.core.plan import Configuration, TrainingPlan
+from medseg.core.plugins import load_plugins
 from medseg.networks import NETWORKS, UNETS
 from medseg.training.losses import LOSSES
 
@@ -30,14 +31,11 @@ def change_settings(configuration: Configuration, settings: Mapping[str, str]) -
     Raises:
         PlanError: an unknown key or name, or a value that does not fit the key or the network.
     """
+    check_settings(settings)
     content = configuration.model_dump(mode="json")
     for key, text in settings.items():
         part = content["training"] if key in content["training"] else content
-        if key not in content["training"] and key not in CHANGEABLE:
-            known = ", ".join([*content["training"], *CHANGEABLE])
-            raise PlanError(f"unknown setting {key!r}", code="unknown_setting", remedy=f"Known: {known}")
         if key == "network":
-            NETWORKS.get(text)
             part, key = part["network"], "name"
         part[key] = _parse(key, text, isinstance(part[key], list))
     try:
@@ -45,10 +43,28 @@ def change_settings(configuration: Configuration, settings: Mapping[str, str]) -
     except pydantic.ValidationError as error:
         fault = error.errors()[0]
         raise PlanError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}", code="bad_setting") from None
-    if "loss" in settings and changed.training.loss != AUTOMATIC:
-        LOSSES.get(changed.training.loss)
     _check_sizes(changed)
     return changed
+
+
+def check_settings(settings: Mapping[str, str], plugins: Sequence[str] = ()) -> None:
+    """Refuse settings that fit no configuration: unknown keys, networks and losses.
+
+    Args:
+        settings: as for ``change_settings``.
+        plugins: modules to import first, which may bring networks and losses.
+    Raises:
+        PlanError: a key or a name that is not known, or a plugin that cannot be imported.
+    """
+    load_plugins(plugins)
+    known = [*TrainingPlan.model_fields, *CHANGEABLE]
+    for key in settings:
+        if key not in known:
+            raise PlanError(f"unknown setting {key!r}", code="unknown_setting", remedy=f"Known: {', '.join(known)}")
+    if "network" in settings:
+        NETWORKS.get(settings["network"])
+    if settings.get("loss", AUTOMATIC) != AUTOMATIC:
+        LOSSES.get(settings["loss"])
 
 
 def _parse(key: str, text: str, is_list: bool) -> Any:

@@ -4,7 +4,7 @@ import pytest
 
 from medseg.core.errors import PlanError
 from medseg.networks import NETWORKS, UNETS
-from medseg.training.settings import change_settings
+from medseg.training.settings import change_settings, check_settings
 from tests.training.examples import make_configuration
 
 
@@ -77,3 +77,12 @@ def test_networks_that_pad_take_any_patch(name: str) -> None:
 def test_settings_that_cannot_work_are_refused(settings: dict[str, str], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         change_settings(make_configuration(), settings)
+
+
+def test_what_fits_no_configuration_is_refused_without_one() -> None:
+    check_settings({"loss": "auto", "network": "segresnet", "batch_size": "many"})
+    for settings in ({"lr": "1"}, {"network": "x"}, {"loss": "x"}):
+        with pytest.raises(PlanError, match="unknown"):
+            check_settings(settings)
+    with pytest.raises(PlanError, match="no module"):
+        check_settings({}, ["no_such_plugin"])
