@@ -17,7 +17,12 @@ from tests.networks.examples import SHAPES
 from tests.preprocessing.examples import CLASSES
 from tests.training.examples import make_configuration
 
-EVERY = [(name, shape) for name in NETWORKS for shape in SHAPES]
+SLOW = {("swin_unetr", "3d")}  # its smallest input has 32 x 32 x 64 voxels
+EVERY = [
+    pytest.param(name, shape, marks=[pytest.mark.slow] if (name, shape) in SLOW else [])
+    for name in NETWORKS
+    for shape in SHAPES
+]
 INPUTS, OUTPUTS = 2, 3
 SUPERVISED = {name for name in NETWORKS if name not in ("swin_unetr", "attention_unet")}
 ODD = {"3d": (3, 11, 7), "2d": (9, 14)}  # voxels that no stride divides
