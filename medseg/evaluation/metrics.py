@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from medseg.core.registry import Registry
 from medseg.evaluation import instances, overlap, surface
+from medseg.evaluation.overlap import Counts
 from medseg.evaluation.pairs import LabelPair
+
+ALL_LABELS = "all"
+HALF_IOU = "iou>=0.5 conn={connectivity}"
+TOUCHING = "any_overlap many_to_many conn={connectivity}"
 
 
 @dataclass(frozen=True)
@@ -19,9 +24,13 @@ class Metric:
         measure: from the pair of masks to the value; None where it is not defined. Never called where both masks are
             empty.
         definition: what the column ``definition`` says; ``{surfaces}`` stands for the chosen definition of
-            surfaces, ``{tolerance_mm:g}`` for the label's tolerance.
-        unit: ``mm``, or empty for ratios.
-        measure_lesions: in place of ``measure``, a value per lesion of the reference, largest first.
+            surfaces, ``{tolerance_mm:g}`` for the label's tolerance, ``{matching}`` for the rule that matches lesions,
+            ``{connectivity}`` for the neighbours that a voxel of a lesion has.
+        unit: ``mm``, ``ml``, or empty for ratios.
+        measure_lesions: in place of ``measure``, a value per lesion, largest first.
+        measure_case: in place of ``measure``, a value per case from the counts of every label; its row's label is
+            ``ALL_LABELS``.
+        covers_empty: ``measure`` is called even where both masks are empty.
     """
 
     name: str
@@ -29,17 +38,63 @@ class Metric:
     definition: str = "own"
     unit: str = ""
     measure_lesions: Callable[[LabelPair], Sequence[float | None]] | None = None
+    covers_empty: bool = False
+    measure_case: Callable[[Sequence[Counts]], float | None] | None = None
 
+
+# Of whole scans, then (with ``measure_lesions``) of single lesions, of the reference and of the prediction.
+LESION_METRICS = (
+    Metric("lesion_f1", lambda pair: instances.measure_lesion_f1(pair.lesions), "{matching}"),
+    Metric("lesion_precision", lambda pair: instances.measure_lesion_precision(pair.lesions), "{matching}"),
+    Metric("lesion_recall", lambda pair: instances.measure_lesion_recall(pair.lesions), "{matching}"),
+    Metric("pq", lambda pair: instances.measure_panoptic_quality(pair.instances), HALF_IOU),
+    Metric("sq", lambda pair: instances.measure_segmentation_quality(pair.instances), HALF_IOU),
+    Metric("rq", lambda pair: instances.measure_lesion_f1(pair.instances), HALF_IOU),
+    Metric(
+        "false_negative_volume_ml",
+        lambda pair: instances.count_missed_voxels(pair.touching) * pair.voxel_ml,
+        TOUCHING,
+        "ml",
+    ),
+    Metric(
+        "false_positive_volume_ml",
+        lambda pair: instances.count_false_voxels(pair.touching) * pair.voxel_ml,
+        TOUCHING,
+        "ml",
+    ),
+    Metric(
+        "lesion_found", None, "{matching}", measure_lesions=lambda pair: [float(p > 0) for p in pair.lesions.partners]
+    ),
+    Metric(
+        "lesion_volume_ml",
+        None,
+        "voxel conn={connectivity}",
+        "ml",
+        lambda pair: [count * pair.voxel_ml for count in pair.lesions.reference_voxels],
+    ),
+    Metric(
+        "predicted_lesion_real", None, "{matching}", measure_lesions=lambda pair: [float(r) for r in pair.lesions.real]
+    ),
+    Metric(
+        "predicted_lesion_volume_ml",
+        None,
+        "voxel conn={connectivity}",
+        "ml",
+        lambda pair: [count * pair.voxel_ml for count in pair.lesions.prediction_voxels],
+    ),
+)
 
 METRICS: Registry[Metric] = Registry("metric")
 
 for _metric in (
     Metric("dice", lambda pair: overlap.measure_dice(pair.counts), "voxel"),
     Metric("iou", lambda pair: overlap.measure_iou(pair.counts), "voxel"),
+    Metric("mean_iou", definition="voxel", measure_case=overlap.average_iou),
     Metric("sensitivity", lambda pair: overlap.measure_sensitivity(pair.counts), "voxel"),
     Metric("precision", lambda pair: overlap.measure_precision(pair.counts), "voxel"),
     Metric("specificity", lambda pair: overlap.measure_specificity(pair.counts), "voxel"),
     Metric("volume_similarity", lambda pair: overlap.measure_volume_similarity(pair.counts), "voxel"),
+    Metric("boundary_iou", lambda pair: overlap.measure_iou(pair.border_counts), "voxel layer=1"),
     Metric("hd", lambda pair: surface.measure_hd(pair.distances), "{surfaces}", "mm"),
     Metric("hd95", lambda pair: surface.measure_hd95(pair.distances, pair.definition), "{surfaces}", "mm"),
     Metric("assd", lambda pair: surface.measure_assd(pair.distances), "{surfaces}", "mm"),
@@ -49,28 +104,40 @@ for _metric in (
         lambda pair: surface.measure_nsd(pair.distances, pair.tolerance_mm),
         "{surfaces} tol={tolerance_mm:g}mm",
     ),
-    Metric("lesion_f1", lambda pair: instances.measure_lesion_f1(pair.lesions), instances.MATCHING),
-    Metric("lesion_precision", lambda pair: instances.measure_lesion_precision(pair.lesions), instances.MATCHING),
-    Metric("lesion_recall", lambda pair: instances.measure_lesion_recall(pair.lesions), instances.MATCHING),
+    *LESION_METRICS,
 ):
     METRICS.add(_metric.name)(_metric)
 
 # Rows of its own: metric "dice", an instance number per lesion of the reference.
 METRICS.add("lesion_dice")(
-    Metric("dice", None, instances.MATCHING, measure_lesions=lambda pair: pair.lesions.dice),
+    Metric("dice", None, "{matching}", measure_lesions=lambda pair: pair.lesions.dice),
 )
 
 DEFAULT_METRICS = (
     "dice",
     "iou",
+    "mean_iou",
     "sensitivity",
     "precision",
+    "specificity",
     "volume_similarity",
+    "boundary_iou",
+    "hd",
     "hd95",
     "assd",
+    "masd",
     "nsd",
     "lesion_f1",
+    "lesion_precision",
+    "lesion_recall",
+    "pq",
+    "false_negative_volume_ml",
+    "false_positive_volume_ml",
     "lesion_dice",
+    "lesion_found",
+    "lesion_volume_ml",
+    "predicted_lesion_real",
+    "predicted_lesion_volume_ml",
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -40,6 +42,12 @@ def measure_dice(counts: Counts) -> float | None:
 def measure_iou(counts: Counts) -> float | None:
     """The shared voxels over those of the masks' union (Jaccard), 0 to 1; None where both are empty."""
     return _divide(counts.both, counts.both + counts.prediction_only + counts.reference_only)
+
+
+def average_iou(labels: Sequence[Counts]) -> float | None:
+    """The mean of the labels' IoU, 0 to 1; labels that neither mask holds are left out; None where that is all."""
+    known = [value for value in map(measure_iou, labels) if value is not None]
+    return math.fsum(known) / len(known) if known else None
 
 
 def measure_sensitivity(counts: Counts) -> float | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,14 +13,19 @@ from numpy.typing import NDArray
 
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
-from medseg.evaluation.definitions import Definition
-from medseg.evaluation.instances import LesionMatch, match_lesions
+from medseg.evaluation.definitions import DEFAULT_DEFINITION, DEFAULT_TOLERANCE_MM, Definition, require_definition
+from medseg.evaluation.instances import (
+    ANY_OVERLAP,
+    LesionMatch,
+    LesionOverlaps,
+    Matching,
+    match_overlaps,
+    overlap_lesions,
+)
 from medseg.evaluation.overlap import Counts
-from medseg.shapes.boxes import Box, bound_mask
-from medseg.shapes.surfaces import Elements, SurfaceDistances, measure_surface_distances
-
-LARGEST_VALUE = 65535  # that a label scheme takes
-SLAB_VOXELS = 1 << 22  # counted at once: 32 MB of joint indices
+from medseg.evaluation.survey import LARGEST_VALUE, Survey, survey_maps, survey_numbers
+from medseg.shapes.boxes import Box
+from medseg.shapes.surfaces import Elements, SurfaceDistances, find_border, measure_surface_distances
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +39,16 @@ class LabelPair:
         spacing_mm: distance of neighbouring voxels along i, j, k, millimetres.
         tolerance_mm: how far a surface may lie off, for NSD.
         definition: of surfaces and percentiles.
+        matching: by which rule lesions belong together.
     """
 
     prediction: NDArray[np.bool_]
     reference: NDArray[np.bool_]
     counts: Counts
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, ...]
     tolerance_mm: float
     definition: Definition = "surfel"
+    matching: Matching = ANY_OVERLAP
 
     @cached_property
     def distances(self) -> SurfaceDistances:
@@ -49,9 +57,36 @@ class LabelPair:
         return measure_surface_distances(self.prediction, self.reference, self.spacing_mm, elements=elements)
 
     @cached_property
+    def lesion_overlaps(self) -> LesionOverlaps:
+        """The components of both masks and what they share; worked out when first asked for."""
+        return overlap_lesions(self.prediction, self.reference, connectivity=self.matching.connectivity)
+
+    @cached_property
+    def border_counts(self) -> Counts:
+        """The voxels of both masks' outermost layers; worked out when first asked for."""
+        first, second = find_border(self.prediction), find_border(self.reference)
+        both, ours, theirs = (int(np.count_nonzero(mask)) for mask in (first & second, first, second))
+        return Counts(both, ours - both, theirs - both, first.size - ours - theirs + both)
+
+    @cached_property
     def lesions(self) -> LesionMatch:
-        """Which components belong together; worked out when first asked for."""
-        return match_lesions(self.prediction, self.reference)
+        """Which components belong together by the chosen rule."""
+        return match_overlaps(self.lesion_overlaps, self.matching)
+
+    @cached_property
+    def instances(self) -> LesionMatch:
+        """Which components belong together one to one, with an IoU of 0.5 or more."""
+        return match_overlaps(self.lesion_overlaps, replace(self.matching, least_iou=0.5, way="greedy"))
+
+    @cached_property
+    def touching(self) -> LesionMatch:
+        """Which components touch any of the other mask."""
+        return match_overlaps(self.lesion_overlaps, replace(self.matching, least_iou=0.0, way="many_to_many"))
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel, millilitres."""
+        return math.prod(self.spacing_mm) / 1000.0
 
 
 def pair_labels(
@@ -74,21 +109,21 @@ def pair_labels(
         an iterator of name and pair, in the order of the labels.
     """
     values = sorted({value for group in labels.labels.values() for value in group})
-    predicted, expected, counted = _number_values(prediction.array, reference.array, values, labels.ignore)
-    joint = _count_joint(predicted, expected, len(values) + 1)
-    boxes = _find_boxes(predicted, expected, len(values))
+    survey = survey_maps(prediction.array, reference.array, values, labels.ignore)
     for name, group in labels.labels.items():
         numbers = [values.index(value) + 1 for value in group]
-        both = int(joint[np.ix_(numbers, numbers)].sum())
-        in_prediction, in_reference = int(joint[:, numbers].sum()), int(joint[numbers].sum())
-        neither = counted - in_prediction - in_reference + both
-        box = _join_boxes([boxes[number] for number in numbers], predicted.shape)
+        box = _join_boxes([survey.boxes[number] for number in numbers], reference.array.shape)
+        predicted, expected = prediction.array[box], reference.array[box]
+        masks = [_select(array, group) for array in (predicted, expected)]
+        if labels.ignore is not None:
+            counted = expected != labels.ignore
+            masks = [mask & counted for mask in masks]
         yield (
             name,
             LabelPair(
-                _select(predicted[box], numbers),
-                _select(expected[box], numbers),
-                Counts(both, in_prediction - both, in_reference - both, neither),
+                masks[0],
+                masks[1],
+                count_numbers(survey, numbers),
                 reference.geometry.spacing_mm,
                 tolerances_mm[name],
                 definition,
@@ -96,61 +131,67 @@ def pair_labels(
         )
 
 
-def _number_values(
-    predicted: NDArray[Any], expected: NDArray[Any], values: Sequence[int], ignore: int | None
-) -> tuple[NDArray[Any], NDArray[Any], int]:
-    """Both maps with 1, 2, ... for the values and 0 for all else, cut to what is not 0; and how many voxels count."""
-    table = np.zeros(LARGEST_VALUE + 2, np.uint8 if len(values) < 256 else np.uint16)
-    table[values] = np.arange(1, len(values) + 1)
-    numbered = [table[_clip_values(array)] for array in (predicted, expected)]
-    counted = predicted.size
-    if ignore is not None:
-        ignored = expected == ignore
-        numbered[0][ignored] = numbered[1][ignored] = 0
-        counted -= int(np.count_nonzero(ignored))
-    box = bound_mask((numbered[0] | numbered[1]) != 0)
-    box = _join_boxes([box], predicted.shape)
-    return numbered[0][box], numbered[1][box], counted
+def pair_masks(
+    prediction: NDArray[Any],
+    reference: NDArray[Any],
+    spacing_mm: Sequence[float] | None = None,
+    *,
+    tolerance_mm: float = DEFAULT_TOLERANCE_MM,
+    definition: str = DEFAULT_DEFINITION,
+) -> LabelPair:
+    """Two masks as metrics read them.
+
+    Args:
+        prediction: non-zero inside, (i, j, k) or a picture's (i, j).
+        reference: the same grid.
+        spacing_mm: distance of neighbouring voxels along each axis, millimetres; 1 where None.
+        tolerance_mm: how far a surface may lie off, for NSD.
+        definition: of surfaces and percentiles.
+    Returns:
+        the masks cut out around both.
+    Raises:
+        ValueError: the masks have not the same two or three axes, or the spacing is not a positive number for each.
+        PlanError: a definition that is not known.
+    """
+    masks = [np.asarray(mask) for mask in (prediction, reference)]
+    shape = masks[0].shape
+    spacing = tuple(float(value) for value in (spacing_mm if spacing_mm is not None else (1.0,) * len(shape)))
+    if masks[1].shape != shape or len(shape) not in (2, 3):
+        raise ValueError(
+            f"the masks have the shapes {shape} and {masks[1].shape}, expected one shape (i, j, k) or (i, j)"
+        )
+    if len(spacing) != len(shape) or not all(math.isfinite(value) and value > 0 for value in spacing):
+        raise ValueError(f"a spacing is a positive number for each of {len(shape)} axes, not {spacing_mm}")
+    surfaces = require_definition(definition)
+    # Only these two types hold neither negative numbers nor fractions and have a number in the table for each value.
+    masks = [mask if mask.dtype in (np.bool_, np.uint8) else mask != 0 for mask in masks]
+    if len(shape) == 2:
+        masks, spacing = [mask[..., None] for mask in masks], (*spacing, 1.0)
+    table = np.ones(LARGEST_VALUE + 2, np.int64)
+    table[0] = 0
+    survey = survey_numbers(masks[0], masks[1], table, -1)
+    box = _join_boxes([survey.boxes[1]], masks[0].shape)
+    first, second = (mask[box] != 0 for mask in masks)
+    return LabelPair(first, second, count_numbers(survey, [1]), spacing, float(tolerance_mm), surfaces)
 
 
-def _clip_values(array: NDArray[Any]) -> NDArray[Any]:
-    return array if array.dtype.itemsize <= 2 else np.minimum(array, LARGEST_VALUE + 1)
-
-
-def _count_joint(predicted: NDArray[Any], expected: NDArray[Any], count: int) -> NDArray[np.int64]:
-    """How many voxels have each pair of numbers: (reference, prediction)."""
-    joint = np.zeros(count * count, np.int64)
-    rows = max(1, SLAB_VOXELS // max(1, predicted[:1].size))
-    for start in range(0, predicted.shape[0], rows):
-        index = expected[start : start + rows].astype(np.intp)
-        index *= count
-        index += predicted[start : start + rows]
-        joint += np.bincount(index.reshape(-1), minlength=count * count)
-    return joint.reshape(count, count)
-
-
-def _find_boxes(predicted: NDArray[Any], expected: NDArray[Any], count: int) -> dict[int, Box | None]:
-    """The smallest box around each number's voxels in both maps."""
-    from scipy import ndimage
-
-    found = [ndimage.find_objects(array, max_label=count) for array in (predicted, expected)]  # type: ignore[attr-defined]
-    return {number + 1: _enclose([boxes[number] for boxes in found]) for number in range(count)}
-
-
-def _enclose(boxes: Sequence[Box | None]) -> Box | None:
-    known = [box for box in boxes if box is not None]
-    if not known:
-        return None
-    return tuple(slice(min(s.start for s in spans), max(s.stop for s in spans)) for spans in zip(*known, strict=True))
+def count_numbers(survey: Survey, numbers: Sequence[int]) -> Counts:
+    """The voxels of a group of numbers in both maps."""
+    both = int(survey.joint[np.ix_(numbers, numbers)].sum())
+    in_prediction, in_reference = int(survey.joint[:, numbers].sum()), int(survey.joint[numbers].sum())
+    neither = survey.counted - in_prediction - in_reference + both
+    return Counts(both, in_prediction - both, in_reference - both, neither)
 
 
 def _join_boxes(boxes: Sequence[Box | None], shape: tuple[int, ...]) -> Box:
     """The box around all with a margin of one voxel, so that a cut-out is flat only where the scan is."""
-    box = _enclose(boxes) or (slice(0, 1),) * len(shape)
-    return tuple(slice(max(0, span.start - 1), min(n, span.stop + 1)) for span, n in zip(box, shape, strict=True))
+    known = [box for box in boxes if box is not None] or [(slice(0, 1),) * len(shape)]
+    spans = [(min(span.start for span in axis), max(span.stop for span in axis)) for axis in zip(*known, strict=True)]
+    return tuple(slice(max(0, low - 1), min(n, high + 1)) for (low, high), n in zip(spans, shape, strict=True))
 
 
-def _select(numbered: NDArray[Any], numbers: Sequence[int]) -> NDArray[np.bool_]:
-    if len(numbers) == 1:
-        return np.asarray(numbered == numbers[0])
-    return np.asarray(np.isin(numbered, numbers))
+def _select(array: NDArray[Any], values: Sequence[int]) -> NDArray[np.bool_]:
+    found = np.asarray(array == values[0])
+    for value in values[1:]:
+        found |= array == value
+    return found

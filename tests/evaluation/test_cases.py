@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
-from medseg.core.errors import GeometryError, PlanError
+from medseg.core.errors import DatasetError, GeometryError, PlanError
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
-from medseg.evaluation import DEFAULT_METRICS, METRICS, Metric, evaluate_case
+from medseg.evaluation import DEFAULT_METRICS, Metric, evaluate_case
 from medseg.evaluation.surface import measure_assd, measure_hd95
 from medseg.shapes.surfaces import measure_surface_distances
 
@@ -90,33 +91,40 @@ def test_default_rows_and_their_columns():
     assert found["organ", "hd95", 0].unit == "mm"
     assert found["organ", "dice", 0].definition == "voxel"
     assert found["organ", "dice", 0].value == pytest.approx(2 * 48 / 129)
-    lesions = [row for (label, metric, number), row in found.items() if number]
+    lesions = [row for (label, metric, number), row in found.items() if number and metric == "dice"]
     assert [(row.instance, row.metric, row.value) for row in lesions] == [(1, "dice", 0.75), (2, "dice", 0.0)]
     assert {row.definition for row in lesions} == {found["organ", "lesion_f1", 0].definition} == {"any_overlap conn=26"}
     row = found["organ", "lesion_f1", 0]
     assert (row.case, row.patient, row.day, row.fold, row.value) == ("c", "p", 3, 2, pytest.approx(2 / 3))
     assert found["tumour", "dice", 0].status == "both_empty"
+    assert found["all", "mean_iou", 0].value == found["organ", "iou", 0].value
 
 
-def test_one_mask_is_empty():
+RATIOS_OF_MASKS = (*RATIOS, "boundary_iou", "nsd", "lesion_f1", "lesion_precision", "lesion_recall")
+DISTANCES = ("hd", "hd95", "assd", "masd")
+
+
+@pytest.mark.parametrize("definition", ["surfel", "voxel", "pooled"])
+def test_one_mask_is_empty(definition):
     empty, full = np.zeros((5, 5, 5), np.uint8), np.zeros((5, 5, 5), np.uint8)
     full[1:4, 1:4, 1:4] = 2
     for prediction, reference, status, unknown in (
         (empty, full, "prediction_empty", ("precision", "lesion_precision")),
         (full, empty, "reference_empty", ("sensitivity", "lesion_recall")),
     ):
-        found = score(prediction, reference, metrics=[name for name in METRICS if name != "lesion_dice"])
-        for metric in METRICS:
-            if metric == "lesion_dice":
-                continue
+        names = (*RATIOS_OF_MASKS, *DISTANCES, "mean_iou")
+        found = score(prediction, reference, metrics=names, definition=definition)
+        for metric in (*RATIOS_OF_MASKS, *DISTANCES):
             row = found["tumour", metric, 0]
             assert row.status == status
             if metric in unknown:
                 assert row.value is None
-            elif metric in ("hd", "hd95", "assd", "masd"):
+            elif metric in DISTANCES:
                 assert row.value == math.inf
             elif metric != "specificity":
                 assert row.value == 0
+            assert found["organ", metric, 0].status == "both_empty"
+        assert (found["all", "mean_iou", 0].value, found["all", "mean_iou", 0].status) == (0, status)
         lesions = score(prediction, reference, metrics=["lesion_dice"])
         assert [row.value for row in lesions.values()] == ([0.0] if status == "prediction_empty" else [])
 
@@ -126,9 +134,56 @@ def test_ignored_voxels_count_on_neither_side():
     reference[1:3, 1:3, 1:3], reference[5:] = 1, 7
     prediction[1:3, 1:3, 1:3], prediction[6:, 2:, 2:] = 1, 1
     found = score(prediction, reference, LabelScheme.make({"organ": 1, "ignore": 7}))
-    assert all(row.value in (1.0, 0.0) and row.status == "ok" for row in found.values())
-    assert found["organ", "dice", 0].value == 1.0
+    assert {row.status for row in found.values()} == {"ok"}
+    assert {found["organ", metric, 0].value for metric in RATIOS_OF_MASKS} == {1.0}
     assert found["organ", "hd95", 0].value == 0.0
+
+
+def test_definitions_and_tolerances():
+    reference = np.zeros((12, 12, 12), np.uint8)
+    reference[2:8, 2:8, 2:8], reference[8:, 8:, 8:] = 1, 2
+    prediction = np.roll(reference, 1, axis=2)
+    stated = LabelScheme.make({"organ": 1, "tumour": 2}, tolerance_mm={"tumour": 2.5})
+
+    def name(labels=stated, **options):
+        found = score(prediction, reference, labels, metrics=["nsd", "hd95", "dice"], **options)
+        return [found[label, "nsd", 0].definition for label in ("organ", "tumour")]
+
+    assert name() == ["surfel tol=1mm", "surfel tol=2.5mm"]
+    assert name(tolerance_mm=3) == ["surfel tol=3mm", "surfel tol=3mm"]
+    assert name(tolerance_mm={"organ": 0.5}, definition="voxel") == ["voxel tol=0.5mm", "voxel tol=2.5mm"]
+    assert name(tolerance_mm={"": 0.5, "tumour": 4}, definition="pooled") == ["pooled tol=0.5mm", "pooled tol=4mm"]
+    found = score(prediction, reference, metrics=["hd95"], definition="pooled")
+    assert found["organ", "hd95", 0].definition == "pooled"
+    for wrong in ({"tumor": 1.0}, -1.0, math.nan):
+        with pytest.raises(DatasetError, match="tolerance"):
+            name(tolerance_mm=wrong)
+    with pytest.raises(PlanError, match="voxels"):
+        name(definition="voxels")
+
+
+def test_mean_iou_leaves_out_labels_that_neither_mask_holds():
+    labels = LabelScheme.make({"first": 1, "second": 2, "third": 3})
+    reference, prediction = np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8)
+    reference[0], reference[1], prediction[0, :2], prediction[3] = 1, 2, 1, 2
+    assert score(prediction, reference, labels, metrics=["mean_iou"])["all", "mean_iou", 0].value == 0.25
+    nothing = score(reference * 0, reference * 0, labels, metrics=["mean_iou"])["all", "mean_iou", 0]
+    assert (nothing.value, nothing.status) == (None, "both_empty")
+
+
+def test_boundary_iou_of_shifted_boxes():
+    reference, prediction = np.zeros((9, 9, 9), np.uint8), np.zeros((9, 9, 9), np.uint8)
+    reference[1:6, 1:6, 1:6] = prediction[2:7, 1:6, 1:6] = 1
+    expected = find_layer(reference) & find_layer(prediction)
+    union = find_layer(reference) | find_layer(prediction)
+    value = score(prediction, reference, metrics=["boundary_iou"])["organ", "boundary_iou", 0].value
+    assert value == pytest.approx(expected.sum() / union.sum())
+    flat = score(prediction[..., 3:4], reference[..., 3:4], metrics=["boundary_iou"])["organ", "boundary_iou", 0].value
+    assert flat == pytest.approx((2 * 4 + 0) / (16 + 16 - 8))
+
+
+def find_layer(mask):
+    return (mask > 0) & ~ndimage.binary_erosion(mask)
 
 
 def test_largest_values_of_a_type():
@@ -142,7 +197,7 @@ def test_largest_values_of_a_type():
 
 
 def test_many_labels_in_slabs(monkeypatch):
-    monkeypatch.setattr("medseg.evaluation.pairs.SLAB_VOXELS", 100)
+    monkeypatch.setattr("medseg.evaluation.survey.SLAB_VOXELS", 100)
     rng = np.random.default_rng(0)
     labels = LabelScheme.make({f"label {value}": value for value in range(1, 301)})
     prediction, reference = rng.integers(0, 320, (2, 17, 9, 8), dtype=np.uint16)
