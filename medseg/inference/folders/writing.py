@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from medseg.core.dataset import Case
@@ -12,28 +11,9 @@ from medseg.core.volume import Volume
 from medseg.inference.predictor import Prediction
 from medseg.io import write_segmentation, write_volume
 from medseg.io.files import PICTURE_ENDINGS, split_ending
+from medseg.io.probabilities import FOLDER, name_channels, name_files
 
 ENDINGS = {"nifti": ".nii.gz", "mha": ".mha", "nrrd": ".nrrd"}
-
-
-def name_channels(labels: LabelScheme) -> tuple[str, ...]:
-    """The name of each channel of probabilities, the background's included where it has one."""
-    return (("background",) if labels.output == "softmax" else ()) + labels.names
-
-
-def name_files(labels: LabelScheme) -> tuple[str, ...]:
-    """A file's stem for each channel of probabilities, no two alike even where a file system ignores case."""
-    stems: list[str] = []
-    for channel in name_channels(labels):
-        plain = (
-            re.sub(r"[^\w.-]+", "_", channel).lstrip(".") or "_"
-        )  # a slash in a label's name would lead out of the folder
-        stem, number = plain, 1
-        while stem.lower() in [other.lower() for other in stems]:
-            number += 1
-            stem = f"{plain}_{number}"
-        stems.append(stem)
-    return tuple(stems)
 
 
 def write_prediction(
@@ -60,7 +40,7 @@ def write_prediction(
         if prediction.probabilities is not None:
             channels = zip(name_channels(labels), name_files(labels), prediction.probabilities, strict=True)
             for channel, stem, array in channels:
-                names.append(f"probabilities/{case.name}/{stem}{ENDINGS[file_format]}")
+                names.append(f"{FOLDER}/{case.name}/{stem}{ENDINGS[file_format]}")
                 write_volume(output / names[-1], Volume(array[None], geometry, (channel,)))
     except OSError as error:
         raise ResourceError(f"the mask cannot be written: {error.strerror}", case=case.name, file=output) from None

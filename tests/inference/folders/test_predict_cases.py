@@ -15,8 +15,8 @@ from medseg.core.manifest import CaseOutcome, exit_code, hash_file
 from medseg.core.volume import Volume
 from medseg.inference import Predictor
 from medseg.inference.folders import predict_cases
-from medseg.inference.folders.writing import name_files
 from medseg.io import find_inputs, read_image, write_volume
+from medseg.io.probabilities import name_files
 from tests.inference.examples import write_model
 from tests.preprocessing.examples import CLASSES, make_scan
 
