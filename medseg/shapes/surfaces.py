@@ -70,12 +70,27 @@ def measure_surface_distances(
     if box is None:
         nothing = np.zeros(0)
         return SurfaceDistances(nothing, nothing, nothing, nothing)
-    grid = _make_grid(spacing, next((axis for axis in (2, 1, 0) if a.shape[axis] == 1), None))
+    grid = _make_grid(spacing, _find_flat_axis(a))
     find = _find_surfels if elements == "surfel" else _find_border
     first, second = find(a[box], grid), find(b[box], grid)
     return SurfaceDistances(
         _measure_nearest(first, second, grid), first.areas, _measure_nearest(second, first, grid), second.areas
     )
+
+
+def find_border(mask: NDArray[Any]) -> NDArray[np.bool_]:
+    """The outermost layer of a mask: its voxels with a neighbour outside, by face (in a picture by edge).
+
+    Args:
+        mask: non-zero inside, (i, j, k); where an axis has a single voxel it is a picture. Beyond it all is outside.
+    Returns:
+        (i, j, k), true in the layer.
+    """
+    from medseg.shapes import surface_kernels
+
+    border = np.zeros(mask.shape, np.uint8)
+    surface_kernels.mark_border(_surround(mask, _find_flat_axis(mask)), border, np.zeros(3, np.int64))
+    return border.view(np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +153,22 @@ def _find_surfels(mask: NDArray[Any], grid: _Grid) -> _Surface:
 def _find_border(mask: NDArray[Any], grid: _Grid) -> _Surface:
     from medseg.shapes import surface_kernels
 
-    # A picture becomes three equal layers, of which the middle one has no neighbour outside along that axis.
-    shape = [n + 2 for n in mask.shape]
-    inside = np.zeros(shape, np.bool_)
-    inside[tuple(slice(None) if axis == grid.flat_axis else slice(1, -1) for axis in range(3))] = mask
     codes = np.zeros([n + 2 * margin for n, margin in zip(mask.shape, grid.reach, strict=True)], np.uint8)
-    count = surface_kernels.mark_border(inside, codes, np.array(grid.reach))
+    count = surface_kernels.mark_border(_surround(mask, grid.flat_axis), codes, np.array(grid.reach))
     places, found = np.empty(count, np.int64), np.empty(count, np.uint8)
     surface_kernels.list_cubes(codes.reshape(-1), places, found)
     return _Surface(codes, places, np.ones(count))
+
+
+def _find_flat_axis(mask: NDArray[Any]) -> int | None:
+    return next((axis for axis in (2, 1, 0) if mask.shape[axis] == 1), None)
+
+
+def _surround(mask: NDArray[Any], flat_axis: int | None) -> NDArray[np.bool_]:
+    """The mask with a margin of one voxel outside; a picture as three equal layers, so that none ends along there."""
+    inside = np.zeros([n + 2 for n in mask.shape], np.bool_)
+    inside[tuple(slice(None) if axis == flat_axis else slice(1, -1) for axis in range(3))] = mask
+    return inside
 
 
 def _measure_nearest(start: _Surface, goal: _Surface, grid: _Grid) -> NDArray[np.float64]:
