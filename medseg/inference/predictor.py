@@ -17,7 +17,7 @@ from medseg.core.errors import ModelError, PlanError
 from medseg.core.model import Rule
 from medseg.core.plugins import load_plugins
 from medseg.core.volume import Segmentation, Volume
-from medseg.inference.engines import Engine, Precision, choose_engine
+from medseg.inference.engines import Engine, Precision, choose_apart, choose_engine
 from medseg.inference.familiarity import find_unfamiliar
 from medseg.inference.members import LoadedMember, load_member
 from medseg.inference.model_folder import Model, open_model
@@ -117,8 +117,8 @@ class Predictor:
         if any(opened.record.postprocessing != rules for opened in models):
             logger.warning("the models have different postprocessing rules; none is applied")
             rules = ()
-        # One window at a time: with more, a processor's library may add in another order.
-        together = 1 if precision == "exact" and chosen.type == "cpu" else None
+        sizes = [member.configuration.patch_size for member in members]
+        together = choose_apart(sizes) if chosen.type == "cpu" else None
         return cls(models, members, chosen, Window(overlap, together), decided, precision, rules, reason)
 
     @property

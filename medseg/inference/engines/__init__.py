@@ -5,6 +5,7 @@ from medseg.inference.engines.forwards import make_forward
 from medseg.inference.engines.onnx_file import open_onnx, write_onnx
 from medseg.inference.engines.openvino_engine import open_openvino, write_openvino
 from medseg.inference.engines.parity import Parity, compare_engines
+from medseg.inference.engines.threads import choose_apart
 from medseg.inference.engines.torch_engine import as_forward, average_forwards
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Precision",
     "as_forward",
     "average_forwards",
+    "choose_apart",
     "choose_engine",
     "compare_engines",
     "make_forward",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -13,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medseg.inference.engines.pointwise_conv import PointwiseConv, is_pointwise
+from medseg.inference.engines.threads import share_out
+from medseg.inference.engines.unrolled_conv import UnrolledConv, can_unroll
 from medseg.networks.blocks import ConvBlock
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class FusedBlock(nn.Module):
 
     def __init__(self, block: ConvBlock, *, lowered: bool) -> None:
         super().__init__()
-        self.conv = block.conv
+        self.conv = block.conv if lowered else quicken(block.conv)
         norm: Any = block.norm
         self.weight, self.bias = norm.weight.detach().float().numpy(), norm.bias.detach().float().numpy()
         self.epsilon = float(norm.eps)
@@ -55,8 +56,7 @@ class FusedBlock(nn.Module):
         def normalise(first: int, last: int) -> None:
             normalise_rows(rows, self.weight, self.bias, self.epsilon, self.slope, first, last)
 
-        # Eight rows are summed side by side: parts are whole eights.
-        _share_out(normalise, len(rows), torch.get_num_threads(), 8)
+        share_out(normalise, len(rows), 8)  # eight rows are summed side by side: parts are whole eights
         return y
 
     def _normalise_halves(self, y: Tensor) -> Tensor:
@@ -72,13 +72,12 @@ class FusedBlock(nn.Module):
         count, channels = bits.shape
         step = -(-count // HALF_PARTS)
         sums, squares = np.zeros((2, HALF_PARTS, channels))
-        threads = torch.get_num_threads()
 
         def measure(first: int, last: int) -> None:
             for part in range(first, last):
                 sum_halves(bits, part * step, min((part + 1) * step, count), sums[part], squares[part])
 
-        _share_out(measure, HALF_PARTS, threads, 1)
+        share_out(measure, HALF_PARTS)
         mean = sums.sum(0) / count  # of the difference to the first voxel
         variance = np.maximum(squares.sum(0) / count - mean**2, 0)
         alpha = self.weight / np.sqrt(variance + self.epsilon)
@@ -87,7 +86,7 @@ class FusedBlock(nn.Module):
         def scale(first: int, last: int) -> None:
             scale_halves(bits, alpha.astype(np.float32), beta.astype(np.float32), self.slope, first, last)
 
-        _share_out(scale, count, threads, 1)
+        share_out(scale, count)
 
 
 class LargeUp(nn.Module):
@@ -134,26 +133,34 @@ class _WidePool(nn.Module):
         return averages.to(x.dtype)
 
 
+def quicken(layer: nn.Module) -> nn.Module:
+    """A layer that gives the same bits in less time, where there is one; else the layer itself."""
+    if isinstance(layer, nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return LargeUp(layer)
+    if isinstance(layer, nn.Conv2d | nn.Conv3d) and is_pointwise(layer):
+        return PointwiseConv(layer)
+    return UnrolledConv(layer) if isinstance(layer, nn.Conv3d) and can_unroll(layer) else layer
+
+
 def fuse_blocks(network: nn.Module, *, lowered: bool = False) -> nn.Module:
     """A copy of a network whose layers are fast; the weights are shared unless they change their type.
 
     Args:
-        network: in evaluation mode, on the CPU, its blocks ``ConvBlock`` or anything else, which is left as it is.
-        lowered: in bfloat16 with the channels last.
+        network: a U-Net of ours in evaluation mode, on the CPU; what is no layer of its blocks is left as it is.
+        lowered: in bfloat16 with the channels last. Without it the bits are those of the network itself.
     Returns:
-        the copy; ``network`` itself where ``lowered`` is not set and the compiled loops do not have PyTorch's bits.
+        the copy.
     """
-    if not lowered and not _has_same_bits():
-        return network
+    fuses = lowered or _has_same_bits()
     tensors = [] if lowered else [*network.parameters(), *network.buffers()]
     fused = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
     for parent in list(fused.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, ConvBlock) and isinstance(child.norm, nn.InstanceNorm2d | nn.InstanceNorm3d):
+            if fuses and type(child) is ConvBlock and isinstance(child.norm, nn.InstanceNorm2d | nn.InstanceNorm3d):
                 setattr(parent, name, FusedBlock(child, lowered=lowered))
-            elif isinstance(child, nn.ConvTranspose2d | nn.ConvTranspose3d) and not lowered:
-                setattr(parent, name, LargeUp(child))
-            elif isinstance(child, nn.AvgPool3d) and lowered:
+            elif not lowered:
+                setattr(parent, name, quicken(child))
+            elif isinstance(child, nn.AvgPool3d):
                 setattr(parent, name, _WidePool(child))
     if lowered:
         for module in fused.modules():  # other norms keep their statistics in float32
@@ -178,18 +185,3 @@ def _has_same_bits() -> bool:
                 logger.info("the compiled normalisation has other bits than PyTorch's here and is not used")
                 return False
     return True
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="normalise")
-
-
-def _share_out(work: Callable[[int, int], None], count: int, threads: int, multiple: int) -> None:
-    """Call ``work(first, last)`` for parts of ``range(count)`` that begin at a multiple, in threads, this one too."""
-    step = -(-count // (threads * multiple)) * multiple
-    starts = range(0, count, step)
-    waiting = [_pool(threads - 1).submit(work, start, min(start + step, count)) for start in starts[1:]]
-    work(0, min(step, count))
-    for part in waiting:
-        part.result()

@@ -13,6 +13,7 @@ from medseg.compute.devices import choose_precision
 from medseg.inference.engines.choosing import Precision
 from medseg.inference.engines.cuda_graph import capture_forward
 from medseg.inference.engines.fused_blocks import fuse_blocks
+from medseg.inference.engines.threads import compute_apart, compute_each
 from medseg.inference.sliding_window import Forward
 from medseg.networks.unet import UNet
 
@@ -80,27 +81,46 @@ def make_torch_forward(network: nn.Module, dimensions: int, device: torch.device
         lowered = choose_precision("auto", device)
         if lowered == torch.float32:
             logger.warning("%s has no arithmetic in bfloat16; float32 is used, which is faster there", device)
-    if device.type == "cpu":
-        if lowered == torch.float32:
-            return _one_by_one(fuse_blocks(network), dimensions, torch.float32)
-        if isinstance(network, UNet):
-            return _one_by_one(fuse_blocks(network, lowered=True), dimensions, lowered)
+    if device.type == "cpu" and isinstance(network, UNet):
+        fused = fuse_blocks(network, lowered=lowered != torch.float32)
+        return _one_by_one(fused, dimensions, lowered, plain=network)
+    if device.type == "cpu" and lowered == torch.float32:
+        return _one_by_one(network, dimensions, lowered)
     forward = as_forward(network, dimensions, lowered)
     return capture_forward(forward) if device.type == "cuda" else forward
 
 
-def _one_by_one(network: nn.Module, dimensions: int, dtype: torch.dtype) -> Forward:
-    """Windows one at a time: together they would be no faster on a CPU, and a sum could be another."""
+def _one_by_one(network: nn.Module, dimensions: int, dtype: torch.dtype, *, plain: nn.Module | None = None) -> Forward:
+    """Windows each by itself: as a batch a sum could be another, and a processor would be no faster.
+
+    With ``plain``, the network that ``network`` is a faster copy of, each has a thread; in float32 once it is seen that
+    a thread alone gives the bits that all threads give to ``plain``.
+    """
     layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
+    seen: dict[tuple[torch.Size, int], bool] = {}
+
+    def compute(window: Tensor) -> Tensor:
+        window = window.contiguous() if dtype == torch.float32 else window.contiguous(memory_format=layout)
+        logits: Tensor = network(window)[0]
+        return logits.float()
+
+    def agrees(shape: torch.Size) -> bool:
+        if plain is None or dtype != torch.float32:
+            return plain is not None
+        key = (shape, torch.get_num_threads())
+        if key not in seen:
+            window = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            seen[key] = torch.equal(compute_apart(compute, window), plain(window)[0])
+            if not seen[key]:
+                logger.info("a thread for each window would change last digits here; windows go one after another")
+        return seen[key]
 
     @torch.inference_mode()
     def forward(windows: Tensor) -> Tensor:
         x = windows.squeeze(2) if dimensions == 2 else windows
-        x = x.to(dtype)
-        answers = []
-        for window in x[:, None]:
-            window = window.contiguous() if dtype == torch.float32 else window.contiguous(memory_format=layout)
-            answers.append(network(window)[0].float())
+        each = list(x.to(dtype)[:, None])
+        apart = len(each) > 1 and torch.get_num_threads() > 1 and agrees(each[0].shape)
+        answers = compute_each(compute, each) if apart else [compute(window) for window in each]
         logits = torch.cat(answers) if len(answers) > 1 else answers[0]
         return (logits.unsqueeze(2) if dimensions == 2 else logits).contiguous()
 

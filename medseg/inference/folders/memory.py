@@ -11,6 +11,7 @@ from pathlib import Path
 
 from medseg.core.geometry import Geometry, match_axes
 from medseg.core.plan import Configuration, NetworkPlan, Plan
+from medseg.inference.engines.unrolled_conv import UNROLLED_UP_TO
 from medseg.inference.members import LoadedMember
 from medseg.inference.segment import PreparedScan
 from medseg.inference.sliding_window import place_rows
@@ -22,8 +23,6 @@ from medseg.preprocessing.restore import PART_VALUES, PART_VOXELS
 BYTES_PER_GB = 1e9
 FLOAT, HALF, DOUBLE = 4, 2, 8
 
-# PyTorch's `use_mkldnn` (Convolution.cpp): smaller products of channels and the first two axes are unrolled.
-UNROLLED_UP_TO = 20480
 # What comes once, with the first scan: libraries' code, kernels and compiled loops. Our own measurement with PyTorch
 # 2.13 and numba on a CPU: up to 110 MB with the first window, 90 MB with the first large scan's way back to its grid.
 FIRST_WINDOW_BYTES = 120_000_000
@@ -241,6 +240,7 @@ def estimate_memory(
     size: ScanSize,
     *,
     together: int,
+    at_once: int,
     on_gpu: bool,
     sums_on_gpu: bool,
     overlap: float,
@@ -254,7 +254,8 @@ def estimate_memory(
     Args:
         members: whose networks see it.
         size: of the scan.
-        together: windows, mirrored copies included, that go through a network at once.
+        together: windows, mirrored copies included, that are handed to a network together.
+        at_once: how many of them it computes at the same time: all on a GPU, one per thread on a processor.
         on_gpu: whether the networks are on a GPU.
         sums_on_gpu: whether the windows are summed there.
         overlap: share of a window that neighbours share.
@@ -269,7 +270,7 @@ def estimate_memory(
     chains = [(member.previous, member) if member.previous else (member,) for member in members]
     stages = [(stage, shape) for chain, shape in zip(chains, size.prepared, strict=True) for stage in chain]
     width = FLOAT if exact else HALF
-    network = max(_count_windows(stage, together, width, on_gpu=on_gpu) for stage, _ in stages)
+    network = max(_count_windows(stage, together, at_once, width) for stage, _ in stages)
     sums = sum(_count_stage_sums(stage, shape, overlap) for stage, shape in stages)
     restoring = max(count_restoring_bytes(size, stage, shape) for stage, shape in stages)
     if len(members) > 1:  # of each model a piece of probabilities, twice while it is made
@@ -303,13 +304,12 @@ def _count_padded(size: ScanSize, stages: Sequence[tuple[LoadedMember, Triple]])
     return total
 
 
-def _count_windows(stage: LoadedMember, together: int, value_bytes: int, *, on_gpu: bool) -> int:
+def _count_windows(stage: LoadedMember, together: int, at_once: int, value_bytes: int) -> int:
     """Windows in a network, and their logits: turned back, summed and weighted."""
     configuration, outputs = stage.configuration, stage.plan.labels.channel_count
     inputs = len(stage.plan.channels) + (len(stage.plan.labels.foreground) if stage.previous else 0)
     window = math.prod(configuration.patch_size)
     network = count_network_bytes(configuration.network, configuration.patch_size, inputs, outputs, value_bytes)
-    at_once = together if on_gpu else 1  # a processor computes windows one by one
     return at_once * network + together * FLOAT * window * (3 * outputs + 2 * inputs)
 
 

@@ -104,6 +104,7 @@ class FolderRun:
         self.exact = self.predictor.precision == "exact"
         self.program_bytes = read_used_bytes()
         self.first = first_settings(self.predictor)
+        self.threads = torch.get_num_threads()
         self.group_size = count_together(self.predictor)
         self._agreed: dict[int, bool] = {}
         self._on_device = {self.predictor.device: self.predictor}
@@ -188,9 +189,11 @@ class FolderRun:
         return choose_settings(lambda settings: self._estimate(size, settings), self.first, self.limits)
 
     def _estimate(self, size: ScanSize, settings: RunSettings) -> MemoryEstimate:
+        on_gpu = settings.device.type != "cpu"
         return estimate_memory(
             self.predictor.members, size, together=settings.together,
-            on_gpu=settings.device.type != "cpu", sums_on_gpu=settings.sum_device.type != "cpu",
+            at_once=settings.together if on_gpu else min(settings.together, self.threads),
+            on_gpu=on_gpu, sums_on_gpu=settings.sum_device.type != "cpu",
             overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes,
             with_probabilities=self.save_probabilities, with_rules=bool(self.predictor.rules),
         )  # fmt: skip

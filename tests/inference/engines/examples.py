@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -53,3 +56,14 @@ def compute_plainly(network: nn.Module, windows: Tensor, dimensions: int) -> Ten
     x = windows.squeeze(2) if dimensions == 2 else windows
     logits = torch.cat([network(window.contiguous())[0] for window in x.split(1)])
     return logits.unsqueeze(2) if dimensions == 2 else logits
+
+
+@contextlib.contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """As if PyTorch had so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

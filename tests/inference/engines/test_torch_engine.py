@@ -1,15 +1,26 @@
 """PyTorch's engine against the network itself: the same bits in exact mode, nearly the same in bfloat16."""
 
+import logging
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from medseg.core.plan import NetworkPlan
-from medseg.inference.engines import make_forward
+from medseg.inference.engines import make_forward, torch_engine
 from medseg.inference.engines.fused_blocks import LARGE_IMAGE, FusedBlock, LargeUp, fuse_blocks
 from medseg.networks import build_network
 from medseg.networks.blocks import ConvBlock
-from tests.inference.engines.examples import CHANNELS, KINDS, OUTPUTS, compute_plainly, make_network, make_windows
+from tests.inference.engines.examples import (
+    CHANNELS,
+    KINDS,
+    OUTPUTS,
+    PLAN_3D,
+    compute_plainly,
+    make_network,
+    make_windows,
+    with_threads,
+)
 from tests.training.examples import make_configuration
 
 CPU = torch.device("cpu")
@@ -20,16 +31,42 @@ CPU = torch.device("cpu")
 def test_exact_gives_the_network_s_own_bits(name: str, dimensions: int, threads: int) -> None:
     network, configuration = make_network(name, dimensions)
     windows = make_windows(configuration)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with with_threads(threads):
         expected = compute_plainly(network, windows, dimensions)
         logits = make_forward(network, configuration, CHANNELS, CPU)(windows)
-    finally:
-        torch.set_num_threads(before)
     assert logits.dtype == torch.float32
     assert logits.shape == (3, OUTPUTS, *configuration.patch_size)
     assert torch.equal(logits, expected)
+
+
+@pytest.mark.parametrize("name", ["plain_unet", "residual_unet"])
+def test_large_windows_in_threads_have_the_network_s_own_bits(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    # Large enough for oneDNN at the finest stage, also in its pointwise layers, and for parts at the next one.
+    plan = PLAN_3D.model_copy(update={"name": name, "features": (24, 30, 40)})
+    configuration = make_configuration(network=plan, patch_size=(24, 48, 48), channels=CHANNELS)
+    network = build_network(configuration, CHANNELS, OUTPUTS).eval()
+    windows = make_windows(configuration)
+    with with_threads(2), caplog.at_level(logging.INFO, "medseg"):
+        expected = compute_plainly(network, windows, 3)
+        forward = make_forward(network, configuration, CHANNELS, CPU)
+        assert torch.equal(forward(windows), expected)
+        assert torch.equal(forward(windows[:1]), expected[:1])
+    assert not caplog.messages  # the threads' bits were those of the network
+
+
+def test_threads_with_other_bits_are_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, configuration = make_network()
+    windows = make_windows(configuration)
+    monkeypatch.setattr(torch_engine, "compute_apart", lambda function, window: function(window) + 1)
+    monkeypatch.setattr(torch_engine, "compute_each", None)
+    with with_threads(2), caplog.at_level(logging.INFO, "medseg"):
+        forward = make_forward(network, configuration, CHANNELS, CPU)
+        for _ in range(2):
+            assert torch.equal(forward(windows), compute_plainly(network, windows, 3))
+    assert len(caplog.messages) == 1
+    assert "windows go one after another" in caplog.messages[0]
 
 
 def test_exact_uses_the_compiled_loop_and_leaves_the_network_alone() -> None:

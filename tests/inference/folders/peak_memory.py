@@ -16,18 +16,20 @@ from medseg.inference import Predictor
 from medseg.inference.folders.memory import count_reading_bytes, estimate_memory, measure_size, read_used_bytes
 from tests.inference.examples import write_model
 
-# Features, classes, folds, patch, windows at a time, scan, spacing: each makes something else large.
+# Features, classes, folds, patch, windows at a time and how many of them in threads, scan, spacing: each makes
+# something else large.
 RUNS = {
-    "warm up": ((8, 16), 30, 1, (16, 32, 32), 1, (60, 60, 50), 0.8),
-    "network": ((32, 64), 2, 1, (32, 64, 64), 1, (64, 64, 32), 1.0),
-    "windows": ((16, 32), 2, 1, (32, 48, 48), 4, (80, 80, 32), 1.0),
-    "sums": ((4, 8), 60, 3, (16, 48, 48), 1, (70, 70, 60), 1.0),
-    "scan": ((4, 8), 2, 1, (32, 48, 48), 1, (150, 150, 130), 0.5),
+    "warm up": ((8, 16), 30, 1, (16, 32, 32), (1, 1), (60, 60, 50), 0.8),
+    "network": ((32, 64), 2, 1, (32, 64, 64), (1, 1), (64, 64, 32), 1.0),
+    "threads": ((32, 64), 2, 1, (32, 64, 64), (2, 2), (64, 96, 32), 1.0),
+    "windows": ((16, 32), 2, 1, (32, 48, 48), (4, 1), (80, 80, 32), 1.0),
+    "sums": ((4, 8), 60, 3, (16, 48, 48), (1, 1), (70, 70, 60), 1.0),
+    "scan": ((4, 8), 2, 1, (32, 48, 48), (1, 1), (150, 150, 130), 0.5),
 }
 
 
 def load(folder: Path, name: str) -> Predictor:
-    features, classes, folds, patch, together, _, _ = RUNS[name]
+    features, classes, folds, patch, (together, _), _, _ = RUNS[name]
     count = len(features)
     network = NetworkPlan(
         features=features, strides=((1, 1, 1),) + ((2, 2, 2),) * (count - 1), kernels=((3, 3, 3),) * count,
@@ -50,7 +52,8 @@ def read_peak() -> int:
 
 def measure(predictor: Predictor, name: str) -> dict[str, list[int]]:
     """Bytes above what the process held before, for reading and for segmenting, measured and estimated."""
-    *_, together, shape, spacing = RUNS[name]
+    *_, (together, threads), shape, spacing = RUNS[name]
+    torch.set_num_threads(threads)
     values = np.random.default_rng(0).integers(1, 200, (1, *shape)).astype(np.int16)
     before = read_used_bytes() - values.nbytes
     reset_peak()
@@ -61,8 +64,8 @@ def measure(predictor: Predictor, name: str) -> dict[str, list[int]]:
     reset_peak()
     predictor.segment(scan)
     estimate = estimate_memory(
-        predictor.members, size, together=together, on_gpu=False, sums_on_gpu=False, overlap=0.1, exact=True,
-        program_bytes=0,
+        predictor.members, size, together=together, at_once=threads, on_gpu=False, sums_on_gpu=False, overlap=0.1,
+        exact=True, program_bytes=0,
     )  # fmt: skip
     return {
         "reading": [reading, count_reading_bytes(size, exact=True)],
@@ -71,6 +74,5 @@ def measure(predictor: Predictor, name: str) -> dict[str, list[int]]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     print(json.dumps({name: measure(load(folder, name), name) for name in RUNS}))

@@ -119,7 +119,8 @@ def test_reading_counts_what_is_held(tmp_path: Path) -> None:
 
 def estimate(predictor: Predictor, size: ScanSize, **options: object) -> MemoryEstimate:
     settings: dict[str, object] = {
-        "together": 1, "on_gpu": False, "sums_on_gpu": False, "overlap": 0.5, "exact": True, "program_bytes": 10**8,
+        "together": 1, "at_once": 1, "on_gpu": False, "sums_on_gpu": False, "overlap": 0.5, "exact": True,
+        "program_bytes": 10**8,
     }  # fmt: skip
     return estimate_memory(predictor.members, size, **{**settings, **options})  # type: ignore[arg-type]
 
@@ -136,7 +137,7 @@ def test_what_lies_on_the_gpu_is_not_counted_twice(tmp_path: Path) -> None:
     assert set(cpu.ram) - set(gpu.ram) == {"network", "sums"} == set(gpu.vram) - {"program"}
     assert mixed.ram["sums"] == cpu.ram["sums"] == gpu.vram["sums"]
     assert mixed.vram["network"] == gpu.vram["network"]
-    assert estimate(predictor, size, together=8, on_gpu=True).vram["network"] == 8 * gpu.vram["network"]
+    assert estimate(predictor, size, together=8, at_once=8, on_gpu=True).vram["network"] == 8 * gpu.vram["network"]
     kept = estimate(predictor, size, with_probabilities=True)
     assert kept.ram["probabilities"] >= 4 * 3 * volume.array.size
     assert estimate(predictor, size, exact=False).ram_bytes < cpu.ram_bytes

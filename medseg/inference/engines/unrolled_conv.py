@@ -1,0 +1,121 @@
+"""3D convolutions that PyTorch unrolls whole, unrolled a part at a time: the same sums from a tenth of the memory."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medseg.inference.engines.threads import share_out
+
+# PyTorch's `use_mkldnn` (Convolution.cpp): of a single image, smaller products of channels and the first two axes are
+# not computed by oneDNN but unrolled: every voxel with its neighbours becomes a column, and one product of matrices
+# gives the result.
+UNROLLED_UP_TO = 20480
+# Columns of 2 MB lie in a processor's cache between being written and being read (our own measurement, 0.5 to 4 MB).
+PART_VALUES = 2**19
+# With longer columns the product takes longer than the unrolling, and a part of them is too narrow for it.
+LONGEST_COLUMN = 2048
+
+Triple = tuple[int, int, int]
+
+
+class UnrolledConv(nn.Module):
+    """A 3D convolution in float32 on a processor, without padding modes, groups or dilation.
+
+    PyTorch writes the columns of all voxels, 27 times the image for a kernel of 3 x 3 x 3, to memory and reads them
+    again for the product: most of a small U-Net's time. Here so many columns are made at once as the cache holds.
+
+    Args:
+        conv: the layer whose weights are used; they are shared. Its own answer is taken where PyTorch does not unroll,
+            for long columns, and where parts do not give its bits on this machine.
+    """
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.stride = (conv.stride[0], conv.stride[1], conv.stride[2])
+        self.padding = (int(conv.padding[0]), int(conv.padding[1]), int(conv.padding[2]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features (1, channel, a, b, c) to features."""
+        conv = self.conv
+        if is_unrolled(conv, x):
+            shapes = (x.shape[1:], conv.weight.shape, self.stride, self.padding)
+            if _has_same_bits(*shapes, torch.get_num_threads()):
+                return convolve_in_parts(x[0], conv.weight, conv.bias, self.stride, self.padding)[None]
+        y: Tensor = conv(x)
+        return y
+
+
+def can_unroll(conv: nn.Module) -> bool:
+    """Whether a layer is a convolution of the kind that ``UnrolledConv`` computes."""
+    return (
+        type(conv) is nn.Conv3d
+        and conv.groups == 1
+        and conv.dilation == (1, 1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and conv.weight.dtype == torch.float32
+        and conv.weight[0].numel() <= LONGEST_COLUMN
+    )
+
+
+def is_unrolled(conv: nn.Conv3d, x: Tensor) -> bool:
+    """Whether PyTorch would unroll the image, and parts of it would be smaller."""
+    single = len(x) == 1 and x.dtype == torch.float32 and x.is_contiguous()
+    voxels = x.shape[2] * x.shape[3] * x.shape[4]
+    return single and x.shape[1:4].numel() <= UNROLLED_UP_TO and conv.weight[0].numel() * voxels > 2 * PART_VALUES
+
+
+def convolve_in_parts(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple) -> Tensor:
+    """A 3D convolution as products of matrices, a part of the outputs at a time.
+
+    Args:
+        x: (channel, a, b, c), float32.
+        weight: (output, channel, kernel a, b, c).
+        bias: (output,) or None.
+        stride, padding: along a, b, c.
+    Returns:
+        (output, a, b, c).
+    """
+    p, q, r = padding
+    padded = functional.pad(x, (r, r, q, q, p, p))
+    kernel = weight.shape[2:]
+    a, b, c = ((length - size) // step + 1 for length, size, step in zip(padded.shape[1:], kernel, stride, strict=True))
+    matrix = weight.reshape(len(weight), -1)
+    steps = padded.stride()
+    apart = [step * own for step, own in zip(stride, steps[1:], strict=True)]
+    result = x.new_zeros(len(weight), a * b * c) if bias is None else bias[:, None].repeat(1, a * b * c)
+    column = matrix.shape[1]
+    rows = max(1, min(b, PART_VALUES // (column * c)))  # along b
+    planes = max(1, min(a, PART_VALUES // (column * b * c))) if rows == b else 1
+    parts = [(plane, row) for plane in range(0, a, planes) for row in range(0, b, rows)]
+
+    def compute(first: int, last: int) -> None:
+        room = torch.empty(column * planes * rows * c)
+        for plane, row in parts[first:last]:
+            shape = (len(x), *kernel, min(planes, a - plane), min(rows, b - row), c)
+            neighbours = padded.as_strided(shape, (*steps, *apart), plane * apart[0] + row * apart[1])
+            count = shape[4] * shape[5] * c
+            columns = room[: column * count].view(shape).copy_(neighbours).view(column, count)
+            start = (plane * b + row) * c
+            result[:, start : start + count].addmm_(matrix, columns)
+
+    share_out(compute, len(parts))
+    return result.view(-1, a, b, c)
+
+
+@cache
+def _has_same_bits(image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int) -> bool:
+    """Whether products of parts have the bits of PyTorch's product of the whole, of these shapes on this machine.
+
+    With several threads the library may add long columns in another order.
+    """
+    generator = torch.Generator().manual_seed(threads)
+    x, kernel = torch.randn(image, generator=generator), torch.randn(weight, generator=generator)
+    bias = torch.randn(weight[0], generator=generator)
+    whole = functional.conv3d(x[None], kernel, bias, stride, padding)[0]
+    return torch.equal(whole, convolve_in_parts(x, kernel, bias, stride, padding))
