@@ -21,10 +21,14 @@ from medseg.options import (
     Epochs,
     Json,
     Labels,
+    MatchBy,
     Output,
     Plugins,
     Precision,
+    Probabilities,
+    Required,
     SampleBy,
+    ScoreBy,
     Settings,
     Space,
     SpacingMm,
@@ -277,6 +281,10 @@ def evaluate(
     labels: Labels = None,
     tolerance_mm: Tolerances = None,
     definition: Surfaces = Definition.surfel,
+    matching: MatchBy = None,
+    rules: ScoreBy = None,
+    probabilities: Probabilities = None,
+    require: Required = None,
     json: Json = False,
 ) -> None:
     """Score masks against references."""
@@ -284,13 +292,10 @@ def evaluate(
         from medseg import pipeline
 
         result = pipeline.evaluate(
-            predictions,
-            references,
-            output,
-            labels=parse_scheme(labels),
-            tolerance_mm=parse_tolerances(tolerance_mm),
-            definition=definition.value,
-        )
+            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=parse_tolerances(tolerance_mm),
+            definition=definition.value, matching=matching or "any_overlap", rules=rules, probabilities=probabilities,
+            require=require or (),
+        )  # fmt: skip
     finish(result, json)
 
 
@@ -369,7 +374,7 @@ add_tools(app)
 
 
 def main() -> None:
-    """Run the command line; the exit code says what happened (0, 1, 2, 3, 130, 143)."""
+    """Run the command line; the exit code says what happened (0, 1, 2, 3, 4, 130, 143)."""
     import logging
     import os
     import signal

@@ -82,6 +82,22 @@ Tolerances = Annotated[
         "--tolerance-mm", help="How far a surface may lie off, for NSD: 1, tumour=2 or both; the data set's, else 1."
     ),
 ]
+MatchBy = Annotated[
+    str | None,
+    typer.Option("--matching", help="When lesions match: any_overlap or iou>=0.5 [maximum] [conn=6]; see the README."),
+]
+ScoreBy = Annotated[
+    str | None, typer.Option("--rules", help="Score as a challenge does: brats, autopet, kits, nnunet, ...")
+]
+Required = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require", help="'tumour.lesion_recall[<1ml]>=0.8': end with 4 if missed; may be repeated.", metavar="SCORE"
+    ),
+]
+Probabilities = Annotated[
+    Path | None, typer.Option("--probabilities", help="What predict --save-probabilities wrote, to score too.")
+]
 Surfaces = Annotated[
     Definition,
     typer.Option("--definition", help="Of surface metrics: surfel (by area), voxel (MONAI's) or pooled (MedPy's)."),
@@ -227,6 +243,7 @@ def finish(result: StepResult, as_json: bool) -> None:
     """Print a result, as text or as JSON, and end with its exit code; of several processes the first prints."""
     from medseg.core.manifest import exit_code
 
+    code = exit_code(result.outcomes)
     if _count_processes() == 1 or os.environ.get("RANK") == "0":
         typer.echo(result.to_json() if as_json else result.text)
-    raise typer.Exit(exit_code(result.outcomes))
+    raise typer.Exit(4 if result.missed and code != 2 else code)

@@ -272,30 +272,29 @@ def predict(
 
 
 def evaluate(
-    predictions: str | Path,
-    references: str | Path,
-    output: str | Path,
-    *,
-    labels: LabelScheme | None = None,
-    **scoring: Any,
+    predictions: str | Path, references: str | Path, output: str | Path, *, require: Sequence[str] = (), **scoring: Any
 ) -> StepResult:
     """Score masks against references: ``scores.csv``, ``scores.json``, ``summary.json``.
 
     Args:
         predictions, references: folders of masks with the same case names.
         output: the folder for the tables.
-        labels: the label scheme; what stands beside the masks where None.
-        scoring: ``tolerance_mm``, ``definition``, ... as for ``evaluation.folders.evaluate_folders``.
+        require: scores that have to be reached, such as ``tumour.lesion_recall[<1ml]>=0.8``.
+        scoring: ``labels``, ``tolerance_mm``, ``definition``, ``matching``, ``rules``, ``probabilities`` of
+            ``evaluation.folders.evaluate_folders``.
     Returns:
         an outcome per case: a prediction without a reference, and the other way round, is named.
     Raises:
         DatasetError: there is no pair at all.
     """
     from medseg.evaluation.folders import evaluate_folders
+    from medseg.evaluation.requirements import check_requirements
     from medseg.reporting import format_score_table
 
-    outcomes, scores = evaluate_folders(predictions, references, output, labels=labels, **scoring)
-    return StepResult(outcomes, format_score_table(scores), {"output": str(output), "scores": len(scores)})
+    outcomes, scores = evaluate_folders(predictions, references, output, require=require, **scoring)
+    lines, content, missed = check_requirements(require, scores)
+    text = "\n".join([format_score_table(scores), *lines])
+    return StepResult(outcomes, text, {"output": str(output), "scores": len(scores), **content}, missed)
 
 
 def measure(

@@ -50,11 +50,13 @@ class StepResult:
         outcomes: what became of each case.
         text: the result for a person, on standard output.
         content: the same for machines, JSON.
+        missed: whether a score that was required was not reached.
     """
 
     outcomes: list[CaseOutcome]
     text: str
     content: dict[str, Any]
+    missed: bool = False
 
     def to_json(self) -> str:
         """The outcomes and the content, for ``--json``."""

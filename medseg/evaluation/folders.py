@@ -16,8 +16,14 @@ from medseg.core.records import write_json
 from medseg.core.results import Score, rows_as_json, write_rows
 from medseg.evaluation.cases import evaluate_case
 from medseg.evaluation.definitions import require_definition, settle_tolerances
+from medseg.evaluation.instances import ANY_OVERLAP, parse_matching
+from medseg.evaluation.metrics import ALL_LABELS, choose_metrics
+from medseg.evaluation.probabilities import PROBABILITY_METRICS, Evidence, evaluate_probabilities, write_evidence
+from medseg.evaluation.requirements import parse_requirement, require_names
+from medseg.evaluation.rules import RULES, settle_regions
 from medseg.evaluation.summary import summarise_scores
 from medseg.io import find_masks, find_patients, read_segmentation, settle_labels
+from medseg.io.probabilities import find_probabilities, read_probabilities
 
 logger = logging.getLogger(__name__)
 
@@ -30,21 +36,34 @@ def evaluate_folders(
     labels: LabelScheme | None = None,
     tolerance_mm: float | Mapping[str, float] | None = None,
     definition: str = "surfel",
+    matching: str = ANY_OVERLAP.name,
+    rules: str | None = None,
+    probabilities: str | Path | None = None,
+    require: Sequence[str] = (),
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Score every case that has a prediction and a reference, and write the tables.
 
     Args:
         predictions, references: folders of masks with the same case names.
-        output: the folder for ``scores.csv``, ``scores.json`` and ``summary.json``.
+        output: the folder for ``scores.csv``, ``scores.json`` and ``summary.json``; with probabilities also
+            ``reliability.csv`` and ``froc.csv``.
         labels: the label scheme; what stands beside the predictions, then the references, where None; else ``label_N``.
         tolerance_mm: how far a surface may lie off, for NSD: one number, or numbers by label; the data set's, else
             1 mm, where None.
         definition: of surfaces and percentiles, ``surfel``, ``voxel`` or ``pooled``.
+        matching: by which rule lesions belong together (``instances.parse_matching``).
+        rules: of a challenge, a name of ``rules.RULES``, in place of the usual metrics.
+        probabilities: what ``predict --save-probabilities`` wrote, to be scored too.
+        require: scores that have to be reached (``requirements.parse_requirement``): refused here where they ask for
+            what is not scored; ``check_requirements`` looks at the scores.
     Returns:
         an outcome per case, a prediction without a reference and the other way round among them; the scores.
     Raises:
         DatasetError: there is no pair.
+        PlanError: a definition, matching, set of rules or requirement that is not known.
     """
+    required, match = [parse_requirement(text) for text in require], parse_matching(matching)
+    chosen = None if rules is None else RULES.get(rules)
     started = name_time()
     predicted, referred = find_masks(predictions), find_masks(references)
     patients = find_patients(references) | find_patients(predictions)
@@ -57,12 +76,21 @@ def evaluate_folders(
     sources = [source for case in common for source in (predicted[case], referred[case])]
     scheme = settle_labels(labels, (predictions, references), sources)
     pairs = {case: (predicted[case], referred[case]) for case in common}
-    scoring: dict[str, Any] = {"tolerance_mm": settle_tolerances(scheme, tolerance_mm), "definition": definition}
-    require_definition(definition)
-    outcomes, scores = evaluate_pairs(pairs, scheme, patients, **scoring)
+    scored = scheme if chosen is None else settle_regions(scheme, chosen)
+    scoring: dict[str, Any] = {
+        "tolerance_mm": settle_tolerances(scored, tolerance_mm),
+        "definition": require_definition(definition),
+        "matching": match.name,
+        "rules": rules,
+    }
+    metrics = [metric.name for metric in (choose_metrics(None) if chosen is None else chosen.metrics)]
+    extra = [] if probabilities is None else [metric.name for metric in PROBABILITY_METRICS]
+    require_names(required, dict.fromkeys([*scored.names, *scheme.names, ALL_LABELS]), [*metrics, *extra])
+    folder = None if probabilities is None else find_probabilities(probabilities)
+    outcomes, scores, evidence = _score_pairs(pairs, scheme, patients, {}, folder, scoring)
     outcomes += _name_unpaired(predicted, referred)
     model = read_run(predictions).get("model")
-    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, **scoring))
+    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, **scoring), evidence)
     write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, scores
 
@@ -79,7 +107,7 @@ def describe_pairs(
         pairs: case to (prediction, reference).
         outcomes: of scoring them.
         model: the hash of the model that predicted, where known.
-        settings: how they were scored: ``tolerance_mm`` by label, ``definition``.
+        settings: how they were scored: ``tolerance_mm`` by label, ``definition``, ``matching``, ``rules``.
     Returns:
         ``model``, ``settings``, and ``inputs``: by scored case the hash of each file; no path and no time.
     """
@@ -98,8 +126,7 @@ def evaluate_pairs(
     patients: Mapping[str, tuple[str, int | None]],
     *,
     folds: Mapping[str, int] | None = None,
-    tolerance_mm: float | Mapping[str, float] | None = None,
-    definition: str = "surfel",
+    **scoring: Any,
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Score masks against references, in threads.
 
@@ -108,42 +135,72 @@ def evaluate_pairs(
         labels: the label scheme of both.
         patients: case to (patient, day); a case that is missing is its own patient.
         folds: case to the fold whose network predicted it, where one did.
-        tolerance_mm: how far a surface may lie off, for NSD: one number, or numbers by label; the data set's, else
-            1 mm, where None.
-        definition: of surfaces and percentiles, ``surfel``, ``voxel`` or ``pooled``.
+        scoring: ``tolerance_mm``, ``definition``, ``matching``, ``rules``, ``metrics`` of ``evaluate_case``.
     Returns:
         an outcome per case and the scores.
     """
+    outcomes, scores, _ = _score_pairs(pairs, labels, patients, folds or {}, None, scoring)
+    return outcomes, scores
 
-    def score(case: str) -> list[Score]:
+
+def _score_pairs(
+    pairs: Mapping[str, tuple[MaskSource, MaskSource]],
+    labels: LabelScheme,
+    patients: Mapping[str, tuple[str, int | None]],
+    folds: Mapping[str, int],
+    probabilities: Path | None,
+    scoring: Mapping[str, Any],
+) -> tuple[list[CaseOutcome], list[Score], list[dict[str, Evidence]]]:
+    """As ``evaluate_pairs``, with what each case's probabilities show where there is a folder of them."""
+
+    def score(case: str) -> tuple[list[Score], dict[str, Evidence]]:
         prediction_source, reference_source = pairs[case]
         reference = read_segmentation(reference_source, labels=labels, case=case)
         prediction = read_segmentation(
             prediction_source, labels=labels, like=reference.geometry, grid_of="reference", case=case
         )
         patient, day = patients.get(case, (case, None))
-        return evaluate_case(
-            prediction, reference, labels, case=case, patient=patient, day=day, fold=(folds or {}).get(case),
-            tolerance_mm=tolerance_mm, definition=definition,
-        )  # fmt: skip
+        who: dict[str, Any] = {"case": case, "patient": patient, "day": day, "fold": folds.get(case)}
+        rows = evaluate_case(prediction, reference, labels, **who, **scoring)
+        if probabilities is None:
+            return rows, {}
+        read = read_probabilities(probabilities, case, labels, reference.geometry)
+        more, evidence = evaluate_probabilities(read, prediction, reference, labels, **who)
+        return rows + more, evidence
 
     results, failures = map_cases(score, list(pairs), str, title="evaluate")
-    scores = [row for rows in results for row in rows]
+    scores = [row for rows, _ in results for row in rows]
     done = [
         CaseOutcome(case, "done", inputs=tuple(str(source.path) for source in pairs[case]))
         for case in dict.fromkeys(row.case for row in scores)
     ]
-    return done + failures, scores
+    return done + failures, scores, [evidence for _, evidence in results if evidence]
 
 
-def write_score_tables(output: str | Path, scores: list[Score], provenance: Mapping[str, Any]) -> None:
-    """Write ``scores.csv``, ``scores.json`` (with ``provenance``) and ``summary.json`` into a folder."""
+def write_score_tables(
+    output: str | Path,
+    scores: list[Score],
+    provenance: Mapping[str, Any],
+    evidence: Sequence[Mapping[str, Evidence]] = (),
+) -> None:
+    """Write ``scores.csv``, ``scores.json`` and ``summary.json`` into a folder.
+
+    Args:
+        output: the folder.
+        scores: of all cases.
+        provenance: what they come from, for ``scores.json``.
+        evidence: by case, what each label's probabilities show: ``probabilities`` in the summary, and the tables
+            ``reliability.csv`` and ``froc.csv``.
+    """
     from medseg import __version__
 
     folder = Path(output)
+    summary = summarise_scores(scores)
+    if evidence:
+        summary["probabilities"] = write_evidence(folder, evidence)
     write_rows(folder / "scores.csv", scores, Score)
     write_json(folder / "scores.json", {"version": __version__, **provenance, "scores": rows_as_json(scores)})
-    write_json(folder / "summary.json", {"version": __version__, **summarise_scores(scores)})
+    write_json(folder / "summary.json", {"version": __version__, **summary})
 
 
 def _name_unpaired(predicted: dict[str, MaskSource], referred: dict[str, MaskSource]) -> list[CaseOutcome]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core import atomic
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.results import Score, Status
+from medseg.core.results import Score, Status, format_csv
 from medseg.core.volume import Segmentation
 from medseg.evaluation import calibration
 from medseg.evaluation.instances import (
     Detections,
+    FrocPoint,
     detect_lesions,
     measure_average_precision,
     measure_froc_mean,
@@ -150,3 +153,26 @@ def summarise_evidence(evidence: Evidence) -> dict[str, Any]:
             "sensitivity": {f"{rate:g}": measure_froc_mean(points, [rate]) if lesions else None for rate in FROC_RATES},
         },
     }
+
+
+def write_evidence(folder: Path, cases: Sequence[Mapping[str, Evidence]]) -> dict[str, Any]:
+    """Write the tables of all scans' probabilities.
+
+    Args:
+        folder: for ``reliability.csv`` (``label,low,high,voxels,mean_probability,observed``: a row per bin of
+            probability) and ``froc.csv`` (``label,threshold,false_per_scan,sensitivity``).
+        cases: of each scan, by label; one scan at least.
+    Returns:
+        by label what ``summarise_evidence`` gives.
+    """
+    pooled = {label: pool_evidence([case[label] for case in cases]) for label in cases[0]}
+    bins = {label: calibration.tabulate_reliability(found.reliability) for label, found in pooled.items()}
+    curves = {label: trace_froc(found.candidates) for label, found in pooled.items()}
+    for name, kind, tables in (
+        ("reliability.csv", calibration.ReliabilityRow, bins),
+        ("froc.csv", FrocPoint, curves),
+    ):
+        columns = [field.name for field in fields(kind)]
+        lines = [[label, *astuple(row)] for label, rows in tables.items() for row in rows]
+        atomic.write_text(folder / name, format_csv(["label", *columns], lines))
+    return {label: summarise_evidence(found) for label, found in pooled.items()}

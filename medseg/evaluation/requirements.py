@@ -124,7 +124,24 @@ def require_names(requirements: Sequence[Requirement], labels: Collection[str], 
         raise PlanError(f"{requirement.text}: {reason}", code="bad_requirement", remedy=f"There are {known}")
 
 
-def check_requirements(requirements: Sequence[Requirement], scores: Sequence[Score]) -> list[Verdict]:
+def check_requirements(texts: Sequence[str], scores: Sequence[Score]) -> tuple[list[str], dict[str, Any], bool]:
+    """Whether scores reach what is required, in words and for JSON.
+
+    Args:
+        texts: as the user wrote them.
+        scores: the rows of all cases.
+    Returns:
+        a line each; ``requirements`` with a verdict each, nothing where nothing is required; and whether one was
+        missed.
+    Raises:
+        PlanError: a text that is no requirement.
+    """
+    verdicts = judge_scores([parse_requirement(text) for text in texts], scores)
+    content = {"requirements": [verdict.to_json() for verdict in verdicts]} if verdicts else {}
+    return [verdict.line() for verdict in verdicts], content, not all(verdict.met for verdict in verdicts)
+
+
+def judge_scores(requirements: Sequence[Requirement], scores: Sequence[Score]) -> list[Verdict]:
     """Whether scores reach what is required.
 
     Args:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.results import Score
+from medseg.evaluation.strata import SOURCES, STRATA, pick_lesions
 
 RESAMPLES = 2000
 SEED = 12345
@@ -19,7 +20,8 @@ SEED = 12345
 TREATMENT = (
     "Rows without a value (both masks empty, or not defined) are left out. Infinite distances (one mask empty) count "
     "in mean, median and quartiles; finite_mean and its 95 % interval leave them out. The interval comes from "
-    f"resampling patients {RESAMPLES} times. Only whole labels count, not their single lesions."
+    f"resampling patients {RESAMPLES} times. Only whole labels count, not their single lesions; but a score by lesion "
+    "volume, such as lesion_recall[<1ml], is over all lesions of that volume in all cases, whose number is n."
 )
 
 
@@ -32,17 +34,21 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
         for JSON (infinite values as the text ``inf``, unknown ones None): ``cases``, ``patients``,
         ``mean_foreground_dice`` (the labels' mean Dice, averaged), ``treatment`` (what was counted, in words) and
         ``labels``: by label and metric ``definition unit n mean median q25 q75 finite_n finite_mean low high
-        statuses``, where low and high bound the 95 % interval of finite_mean, None below two patients.
+        statuses``, where low and high bound the 95 % interval of finite_mean, None below two patients. Where the rows
+        tell lesions' volumes, also ``lesion_recall[<1ml]`` and the like, of which n counts lesions.
     """
     groups: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
-        if score.instance == 0:
+        if score.instance == 0 and "[" not in score.metric:
             groups[score.label][score.metric].append(score)
     labels = {
         label: {metric: _summarise_rows(rows) for metric, rows in metrics.items()} for label, metrics in groups.items()
     }
     dice = [metrics["dice"]["mean"] for metrics in labels.values() if "dice" in metrics]
     known = [value for value in dice if value is not None]
+    for metric in SOURCES:
+        for (label, stratum), lesions in pick_lesions(scores, metric, STRATA).items():
+            labels.setdefault(label, {})[f"{metric}[{stratum}]"] = _summarise_rows(lesions)
     return {
         "cases": len({score.case for score in scores}),
         "patients": len({score.patient for score in scores}),

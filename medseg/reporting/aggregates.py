@@ -27,7 +27,7 @@ def aggregate_scores(scores: Iterable[Score]) -> dict[str, Any]:
     """
     groups: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
-        if score.instance == 0:
+        if score.instance == 0 and "[" not in score.metric:  # those by lesion volume are means over lesions
             groups[score.label][score.metric].append(score)
     labels = {name: {metric: _aggregate(rows) for metric, rows in found.items()} for name, found in groups.items()}
     return {"labels": labels}

@@ -2,6 +2,7 @@
 
 from medseg.evaluation.instances.detection import (
     Detections,
+    FrocPoint,
     detect_lesions,
     measure_average_precision,
     measure_froc_mean,
@@ -29,13 +30,11 @@ from medseg.evaluation.instances.scores import (
     measure_segmentation_quality,
 )
 
-MATCHING = ANY_OVERLAP.name
-
 __all__ = [
     "ANY_OVERLAP",
     "HALF_IOU",
-    "MATCHING",
     "Detections",
+    "FrocPoint",
     "LesionMatch",
     "LesionOverlaps",
     "Matching",
