@@ -114,7 +114,7 @@ def evaluate_probabilities(
         found[label] = evidence
         for metric in PROBABILITY_METRICS:
             value = metric.measure(evidence)
-            status: Status = "ok" if value is not None else "reference_empty"
+            status: Status = "ok" if value is not None else "reference_empty" if mask.any() else "both_empty"
             rows.append(
                 Score(case, patient or case, day, fold, label, 0, metric.name, metric.definition, value, "", status)
             )

@@ -11,6 +11,22 @@ from medseg.reporting.aggregates import aggregate_scores, number_of
 from medseg.reporting.cohort import MeasuredRow, gather_measurements
 from medseg.reporting.quantities import DASH, format_number, format_score, format_value, title_of
 
+# Where there are more metrics than a terminal is wide, these are shown; all stand in scores.csv.
+MOST_METRICS = 12
+HEADLINES = (
+    "dice",
+    "iou",
+    "hd95",
+    "assd",
+    "nsd",
+    "lesion_f1",
+    "lesion_recall",
+    "lesion_precision",
+    "pq",
+    "ece",
+    "ap50",
+)
+
 
 def format_score_table(scores: Sequence[Score]) -> str:
     """The mean of each metric by label, as aligned text.
@@ -19,13 +35,16 @@ def format_score_table(scores: Sequence[Score]) -> str:
         scores: the rows of all cases, in any order; single lesions are left out.
     Returns:
         a line per label with the cases that have a Dice (else a value), and for each metric the mean, with its 95 %
-        interval for the first metric; infinite values are left out of the means and marked with ``*``. One sentence
-        where there is no score.
+        interval for the first metric; infinite values are left out of the means and marked with ``*``. Of more than
+        ``MOST_METRICS`` metrics only ``HEADLINES``. One sentence where there is no score.
     """
     labels = aggregate_scores(scores)["labels"]
     if not labels:
         return "No scores."
     metrics = list(dict.fromkeys(metric for entries in labels.values() for metric in entries))
+    if len(metrics) > MOST_METRICS:
+        metrics = [metric for metric in metrics if metric in HEADLINES] or metrics[:MOST_METRICS]
+        labels = {name: entries for name, entries in labels.items() if not entries.keys().isdisjoint(metrics)}
     first = "dice" if "dice" in metrics else metrics[0]
     metrics = [first, *(metric for metric in metrics if metric != first)]
     units = {metric: entry["unit"] for entries in labels.values() for metric, entry in entries.items()}

@@ -51,7 +51,7 @@ def settle_regions(labels: LabelScheme, rules: Rules) -> LabelScheme:
         rules: the challenge's.
     Returns:
         the challenge's regions, where the labels name all their parts, or where nothing named the labels (they are
-        called ``label_N``) and their values are the challenge's; else the labels as they are, with the challenge's
+        called ``label_N``) and their values are just the challenge's; else the labels as they are, with the challenge's
         tolerances where they bear a region's name.
     """
     values = _find_parts(labels, rules)
@@ -68,7 +68,6 @@ def _find_parts(labels: LabelScheme, rules: Rules) -> dict[str, int] | None:
     """The value of each part; None where one is missing."""
     single = {name.lower(): values[0] for name, values in labels.labels.items() if len(values) == 1}
     if single and all(name == f"label_{value}" for name, value in single.items()):
-        within = set(single.values()) <= set(rules.parts.values())
-        return dict(rules.parts) if within else None
+        return dict(rules.parts) if set(single.values()) == set(rules.parts.values()) else None
     found = {rules.synonyms.get(name, name): value for name, value in single.items()}
     return {part: found[part] for part in rules.parts} if rules.parts.keys() <= found.keys() else None
