@@ -6,7 +6,7 @@ import time
 
 from medseg.training.pace import Pace, follow_pace
 from medseg.training.run_state import Run
-from medseg.training.stopping import StopRequest
+from medseg.training.stopping import StopRequest, StopTraining
 
 # Within an epoch a checkpoint is written where the last one is this old.
 LONGEST_UNSAVED_SECONDS = 600.0
@@ -32,7 +32,8 @@ def end_step(run: Run, pace: Pace, request: StopRequest) -> bool:
             progress.total = total
         elif progress.total != total:
             progress.change_total(total)
-    request.number = signal or None
+    if signal:  # nothing is taken back: one may have come since the processes were asked
+        request.number = signal
     return bool(save)
 
 
@@ -43,8 +44,10 @@ def _own_total(run: Run) -> int:
 
 def stop_together(run: Run, request: StopRequest) -> None:
     """Raise StopTraining in all processes where one of them got a signal; all must call it at the same places."""
-    request.number = run.job.ranks.take_largest([request.number or 0])[0] or None
-    request.check()
+    (signal,) = run.job.ranks.take_largest([request.number or 0])
+    if signal:
+        request.number = signal
+        raise StopTraining
 
 
 def share_quarantine(run: Run) -> None:
