@@ -68,9 +68,13 @@ def plan_like(fingerprint: Fingerprint, template: Template) -> Plan:
         normalisation, why_normalised = _choose_normalisation(fingerprint, model, theirs)
         training, why_mirrored = _choose_training(theirs, survey, fingerprint)
         draft = _draft_like(theirs, survey, training, model.dataset)
-        configurations[name], found = finish_configuration(name, draft, survey, normalisation)
+        made, found = finish_configuration(name, draft, survey, normalisation)
         found |= {"normalisation": why_normalised, "mirror_axes": why_mirrored}
-        found["network"] = f"The model's: {found['network'].partition(':')[0]}."
+        found["network"] = f"The model's {theirs.network.name}: {found['network'].partition(':')[0]}."
+        if theirs.memory_gb is None:
+            made = made.model_copy(update={"memory_gb": None})
+            found["memory_gb"] = f"Not predicted: the memory of {theirs.network.name} has no closed form."
+        configurations[name] = made
         reasons |= {f"{name}.{field}": reason for field, reason in found.items()}
     if not configurations:
         raise PlanError(

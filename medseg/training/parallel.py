@@ -174,7 +174,6 @@ def find_ranks(device: str = "auto") -> Ranks:
         return ALONE
     if _found is None:
         _found = _join(device)
-        atexit.register(dist.destroy_process_group)
         if not _found.is_first:
             logging.getLogger("medseg").setLevel(logging.ERROR)
     return _found
@@ -190,7 +189,9 @@ def _join(device: str) -> Ranks:
         )
     backend = "nccl" if choose_device(device).type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=PATIENCE)
+        if not dist.is_initialized():  # else by the user's own program, which ends it too
+            dist.init_process_group(backend, timeout=PATIENCE)
+            atexit.register(dist.destroy_process_group)
         control, talk = (dist.new_group(backend="gloo", timeout=time) for time in (PATIENCE, LONG_PATIENCE))
     except (RuntimeError, ValueError) as error:
         raise ResourceError(f"the processes do not find each other: {error}", code="no_ranks") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from medseg.core.dataset import Dataset
@@ -50,6 +51,7 @@ def train_stages(
     device: str = "auto",
     settings: Mapping[str, str] | None = None,
     plugins: Sequence[str] = (),
+    start_from: str | Path | None = None,
     **options: Any,
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Train a fold of a workspace, before it the folds of a first stage that it needs and that are not finished.
@@ -63,7 +65,7 @@ def train_stages(
         seconds: of training; shared equally by all networks that are trained.
         epochs: of each; the plan's where both are None.
         device: where.
-        plugins: as for ``run_fold``.
+        plugins, start_from: as for ``run_fold``.
         settings, options: as for ``run_fold``, for ``name`` alone.
     Returns:
         as ``run_fold``, and an outcome for each case that a first stage refused.
@@ -88,11 +90,12 @@ def train_stages(
             logger.info("the budget is shared by %d networks: %.0f s each", len(missing) + 1, seconds)
         for number in missing:
             found, _ = run_fold(
-                space, dataset, first, number, seconds=seconds, epochs=epochs, device=device, plugins=plugins
-            )
+                space, dataset, first, number, seconds=seconds, epochs=epochs, device=device, plugins=plugins,
+                start_from=start_from,
+            )  # fmt: skip
             outcomes += [outcome for outcome in found if outcome.status in ("refused", "failed")]
     found, scores = run_fold(
         space, dataset, name, fold, seconds=seconds, epochs=epochs, device=device, settings=settings, plugins=plugins,
-        **options,
+        start_from=start_from, **options,
     )  # fmt: skip
     return outcomes + found, scores

@@ -13,7 +13,7 @@ from itertools import islice
 
 import torch
 
-from medseg.core.errors import PlanError
+from medseg.core.errors import PlanError, ResourceError
 from medseg.training.agreement import end_step, share_quarantine, stop_together
 from medseg.training.alarms import find_alarms
 from medseg.training.ema import update_average
@@ -70,9 +70,9 @@ def train_network(job: Job, *, restart: bool = False) -> TrainedFold:
             save_what_stands(run, request, error)
             if isinstance(error, Exception) and is_out_of_memory(error):
                 raise explain_memory(job.title, run.learner.device, error) from error
-            # Of processes that are told to stop, one may be gone while another waits for it.
-            stopped = job.ranks.count > 1 and request.number is not None
-            if not (isinstance(error, StopTraining) or stopped):
+            # Of processes that are told to stop, one may be gone while another still waits for it.
+            left = isinstance(error, ResourceError) and error.code == "process_lost" and request.number is not None
+            if not (isinstance(error, StopTraining) or left):
                 raise
     request.pass_on()
     weights, progress = dict(run.averaged.state_dict()), run.progress
