@@ -1,7 +1,7 @@
 """What each of several processes does for the tests of parallel training.
 
-``launch`` starts them; ``python -m tests.training.parallel_process TASK FOLDER`` is one of them, and
-writes what it found to ``FOLDER/RANK.json``.
+``launch`` starts them; ``python -m tests.training.parallel_process FOLDER TASK ...`` is one of them, and
+writes what it found in each task to ``FOLDER/TASK.RANK.json``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tests.training.examples import NETWORK_3D, make_configuration, make_plan
 ROOT = Path(__file__).parents[2]
 
 
-def launch(task: str, folder: Path, *, ranks: int = 2) -> subprocess.Popen[str]:
-    """Start a task in several processes through torchrun."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["-m", "tests.training.parallel_process", task, str(folder)]
+def launch(folder: Path, *tasks: str) -> subprocess.Popen[str]:
+    """Start two processes through torchrun that do tasks one after the other."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "tests.training.parallel_process", str(folder), *tasks]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -46,9 +46,9 @@ def finish(processes: subprocess.Popen[str], seconds: float = 200.0) -> tuple[in
     return processes.returncode, errors
 
 
-def read_found(folder: Path, ranks: int = 2) -> list[Any]:
-    """What each process wrote."""
-    return [json.loads((folder / f"{rank}.json").read_text("utf-8")) for rank in range(ranks)]
+def read_found(folder: Path, task: str) -> list[Any]:
+    """What each process found in a task."""
+    return [json.loads((folder / f"{task}.{rank}.json").read_text("utf-8")) for rank in range(2)]
 
 
 def make_layers(norm: bool) -> nn.Module:
@@ -141,9 +141,8 @@ def train_kind(kind: str, folder: Path, run: str, **options: Any) -> TrainedFold
     return train_fold(plan, configuration, cases[:-1], cases[-1:], folder / kind / run, **options)
 
 
-def train_kinds(ranks: Ranks, folder: Path) -> dict[str, Any]:
-    """Add up, then train each kind from the beginning, and the first one also from where one process stopped."""
-    found = add_up(ranks, folder)
+def train_kinds(ranks: Ranks, folder: Path) -> None:
+    """Train each kind from the beginning, and the first one also from where one process stopped."""
     for kind in KINDS:
         train_kind(kind, folder, "two")
     train_kind(next(iter(KINDS)), folder, "stopped", epochs=3)
@@ -151,7 +150,6 @@ def train_kinds(ranks: Ranks, folder: Path) -> dict[str, Any]:
     cases = [open_prepared(folder / "per sample" / "prepared", "case0")]
     with pytest.raises(PlanError, match="2 processes share a batch of 1"):
         train_fold(make_plan(setting), setting, cases, [], folder / "small")
-    return found
 
 
 def fail_alone(ranks: Ranks, folder: Path) -> None:
@@ -171,6 +169,7 @@ def train_long(ranks: Ranks, folder: Path) -> None:
 
 
 TASKS: dict[str, Callable[[Ranks, Path], Any]] = {
+    "add_up": add_up,
     "train_kinds": train_kinds,
     "fail_alone": fail_alone,
     "train_long": train_long,
@@ -178,12 +177,13 @@ TASKS: dict[str, Callable[[Ranks, Path], Any]] = {
 
 
 def main() -> None:
-    """Do one task as one of several processes."""
-    task, folder = sys.argv[1], Path(sys.argv[2])
+    """Do tasks as one of several processes."""
+    folder = Path(sys.argv[1])
     torch.set_num_threads(1)
     ranks = find_ranks("cpu")
-    found = TASKS[task](ranks, folder)
-    (folder / f"{ranks.rank}.json").write_text(json.dumps(found), "utf-8")
+    for task in sys.argv[2:]:
+        found = TASKS[task](ranks, folder)
+        (folder / f"{task}.{ranks.rank}.json").write_text(json.dumps(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -42,17 +42,23 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(prepared: Path) -> Path:
-    """The same after two processes have trained each kind."""
-    code, errors = finish(launch("train_kinds", prepared))
-    assert code == 0, errors
+def ended(prepared: Path) -> tuple[int, str]:
+    """How two processes ended that added up, trained each kind, and of which one then failed."""
+    return finish(launch(prepared, "add_up", "train_kinds", "fail_alone"))
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, ended: tuple[int, str]) -> Path:
+    """The cases after two processes have trained each kind."""
+    assert (prepared / "train_kinds.0.json").is_file(), ended[1]
     return prepared
 
 
 @pytest.fixture(scope="module")
-def sums(trained: Path) -> list[dict[str, Any]]:
+def sums(prepared: Path, ended: tuple[int, str]) -> list[dict[str, Any]]:
     """What each of the two processes found while they added up."""
-    return read_found(trained)
+    assert (prepared / "add_up.0.json").is_file(), ended[1]
+    return read_found(prepared, "add_up")
 
 
 def test_processes_know_and_tell_each_other(sums: list[dict[str, Any]]) -> None:
@@ -153,8 +159,8 @@ def test_another_number_of_processes_goes_on_with_the_same_batches(trained: Path
     same_curve(read_log(trained / "per sample" / "stopped"), alone.history)
 
 
-def test_the_failure_of_one_process_ends_the_other(prepared: Path) -> None:
-    code, errors = finish(launch("fail_alone", prepared))  # far sooner than processes wait for one another
+def test_the_failure_of_one_process_ends_the_other(ended: tuple[int, str]) -> None:
+    code, errors = ended  # far sooner than processes wait for one another
     assert code != 0
     assert "this process alone" in errors
     assert "another process of this training has ended" in errors
@@ -162,7 +168,7 @@ def test_the_failure_of_one_process_ends_the_other(prepared: Path) -> None:
 
 def test_processes_that_are_told_to_stop_save_and_go_on_in_one(prepared: Path) -> None:
     run = prepared / "per sample" / "told"
-    processes = launch("train_long", prepared)
+    processes = launch(prepared, "train_long")
     while not ((run / "log.jsonl").is_file() and read_log(run)) and processes.poll() is None:
         time.sleep(0.05)
     processes.terminate()
