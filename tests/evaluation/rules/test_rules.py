@@ -63,7 +63,7 @@ def test_autopet_by_hand():
     reference = paint(((0, 2), (0, 2), (0, 1)), ((2, 4), (2, 3), (1, 2)), ((10, 12), (10, 12), (2, 3)))
     reference[2:4, 1, 0] = 1
     assert reference.sum() == 4 + 2 + 2 + 4
-    # The second predicted component has a corner in common with the first, which touches: for 18 neighbours it is false.
+    # The second predicted component shares a corner with the first, which touches: for 18 neighbours it is false.
     prediction = paint(((0, 1), (0, 1), (0, 1)), ((1, 2), (1, 2), (1, 2)), ((15, 17), (15, 17), (2, 4)))
     found = score(prediction, reference, "autopet")
     assert found["tumour", "dice"] == pytest.approx(2 * 1 / (12 + 10))
