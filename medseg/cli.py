@@ -21,10 +21,13 @@ from medseg.options import (
     Epochs,
     Json,
     Labels,
+    MaskFolder,
     MatchBy,
     Output,
     Plugins,
     Precision,
+    Registration,
+    RegistrationKind,
     Probabilities,
     Required,
     SampleBy,
@@ -33,6 +36,8 @@ from medseg.options import (
     Space,
     SpacingMm,
     StartFrom,
+    Targets,
+    TimelineFile,
     Surfaces,
     Tolerances,
     catch_errors,
@@ -301,17 +306,23 @@ def evaluate(
 
 @app.command()
 def measure(
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks.")],
     output: Output,
+    masks: MaskFolder = None,
     images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
     labels: Labels = None,
+    timeline: TimelineFile = None,
+    targets: Targets = None,
+    registration: RegistrationKind = Registration.rigid,
     json: Json = False,
 ) -> None:
-    """Measure volumes, diameters and lesions of masks."""
+    """Measure volumes, diameters and lesions of masks, and their change over time."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.measure(masks, output, images=images, labels=parse_scheme(labels))
+        result = pipeline.measure(
+            masks, output, images=images, labels=parse_scheme(labels), timeline=timeline, targets=targets,
+            registration=registration.value,
+        )  # fmt: skip
     finish(result, json)
 
 

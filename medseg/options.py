@@ -47,6 +47,13 @@ class Definition(StrEnum):
     pooled = "pooled"
 
 
+class Registration(StrEnum):
+    """How scans of a patient are brought together."""
+
+    rigid = "rigid"
+    affine = "affine"
+
+
 class Precision(StrEnum):
     """How a network computes."""
 
@@ -96,12 +103,22 @@ Required = Annotated[
     ),
 ]
 Probabilities = Annotated[
-    Path | None, typer.Option("--probabilities", help="What predict --save-probabilities wrote, to score too.")
+    Path | None, typer.Option("--probabilities", help="What predict --save-probabilities wrote, to use too.")
 ]
 Surfaces = Annotated[
     Definition,
     typer.Option("--definition", help="Of surface metrics: surfel (by area), voxel (MONAI's) or pooled (MedPy's)."),
 ]
+MaskFolder = Annotated[
+    Path | None, typer.Argument(metavar="MASKS", help="Folder of masks; not needed where a timeline names them.")
+]
+TimelineFile = Annotated[
+    Path | None, typer.Option("--timeline", help="CSV case,patient,day,mask,image: follow lesions over time.")
+]
+Targets = Annotated[
+    Path | None, typer.Option(help="CSV patient,lesion_id: target lesions for RECIST; the largest if not given.")
+]
+RegistrationKind = Annotated[Registration, typer.Option(help="How scans on different grids are brought together.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
 

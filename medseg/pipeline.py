@@ -297,26 +297,24 @@ def evaluate(
     return StepResult(outcomes, text, {"output": str(output), "scores": len(scores), **content}, missed)
 
 
-def measure(
-    masks: str | Path, output: str | Path, *, images: str | Path | None = None, labels: LabelScheme | None = None
-) -> StepResult:
-    """Measure masks: volumes, diameters, lesions: ``measurements.csv`` and its JSON twin.
+def measure(masks: str | Path | None, output: str | Path, **options: Any) -> StepResult:
+    """Measure masks: volumes, diameters, lesions: ``measurements.csv``; of a timeline ``longitudinal.csv``; JSON twins.
 
     Args:
-        masks: a folder of masks.
+        masks: a folder of masks; None where a timeline names them.
         output: the folder for the tables.
-        images: the scans, for intensities.
-        labels: the label scheme; what stands beside the masks where None.
+        options: ``images`` for intensities, ``labels``; ``timeline``, ``targets``, ``registration`` of ``measure_scans``.
     Returns:
         an outcome per case.
     Raises:
         DatasetError: there is no mask.
     """
-    from medseg.measurement.folders import measure_folder
+    from medseg.measurement.longitudinal import measure_scans
     from medseg.reporting import format_volume_table
 
-    outcomes, rows = measure_folder(masks, output, images=images, labels=labels)
-    return StepResult(outcomes, format_volume_table(rows), {"output": str(output), "rows": len(rows)})
+    outcomes, rows, changes = measure_scans(masks, output, **options)
+    text = "\n\n".join(filter(None, (format_volume_table(rows), changes)))
+    return StepResult(outcomes, text, {"output": str(output), "rows": len(rows)})
 
 
 def report(

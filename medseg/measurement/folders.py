@@ -8,18 +8,26 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, MaskSource
+from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_time, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
-from medseg.core.volume import Segmentation
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
-from medseg.measurement.cases import measure_case
-from medseg.measurement.lesions import find_axial_diameters
+from medseg.io.naming import read_names
+from medseg.io.probabilities import find_probabilities, read_probabilities
+from medseg.measurement.cases import measure_labels
+from medseg.measurement.lesions import Lesion
 
 
 def measure_folder(
-    masks: str | Path, output: str | Path, *, images: str | Path | None = None, labels: LabelScheme | None = None
+    masks: str | Path,
+    output: str | Path,
+    *,
+    images: str | Path | None = None,
+    labels: LabelScheme | None = None,
+    channels: Sequence[str] | None = None,
+    probabilities: str | Path | None = None,
 ) -> tuple[list[CaseOutcome], list[Measurement]]:
     """Measure every mask of a folder and write ``measurements.csv`` and its JSON twin.
 
@@ -28,16 +36,22 @@ def measure_folder(
         output: the folder for the tables.
         images: the scans, for intensities; none where None.
         labels: the label scheme; what stands beside the masks where None, else ``label_N``.
+        channels: the scans' channels by name (``CT``, ``PET``), which tell their units; what ``dataset.json`` beside
+            the scans says where None.
+        probabilities: the output folder of ``predict --save-probabilities``, for ``volume_partial_ml``.
     Returns:
         an outcome per case, and the measurements.
     Raises:
         DatasetError: there is no mask.
+        FormatError: the folder of probabilities does not exist.
     """
     started = name_time()
     found = find_masks(masks)
     scheme = settle_labels(labels, (masks,), found.values())
     scans = find_images(images) if images is not None else {}
-    outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans)
+    names = channels or (_find_channels(images, scans) if images is not None else ())
+    shares = find_probabilities(probabilities) if probabilities is not None else None
+    outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
     model = read_run(masks).get("model")
     write_measurement_tables(output, rows, diameters, describe_masks(found, outcomes, model))
     write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme))
@@ -66,6 +80,8 @@ def measure_masks(
     patients: Mapping[str, tuple[str, int | None]],
     scans: Mapping[str, Case],
     channels: Sequence[str] = (),
+    *,
+    probabilities: Path | None = None,
 ) -> tuple[list[CaseOutcome], list[Measurement], dict[str, Any]]:
     """Measure masks, in threads.
 
@@ -75,16 +91,25 @@ def measure_masks(
         patients: case to (patient, day); a case that is missing is its own patient.
         scans: case to scan, for intensities; a case may be missing.
         channels: the scans' channels by name, where they are known.
+        probabilities: a folder with a folder of probabilities a case; none where None.
     Returns:
-        an outcome per case, the measurements, and by case where the diameters run.
+        an outcome per case, the measurements, and by case where each lesion lies and its diameters run.
     """
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
         segmentation = read_segmentation(masks[case], labels=labels, case=case)
         volume = read_volume(scans[case], channels) if case in scans else None
+        shares = read_probabilities(probabilities, case, labels, segmentation.geometry) if probabilities else None
         patient, day = patients.get(case, (case, None))
-        rows = measure_case(segmentation, labels, volume=volume, case=case, patient=patient, day=day)
-        return rows, describe_diameters(segmentation, labels)
+        measured = measure_labels(
+            segmentation, labels, volume=volume, probabilities=shares, case=case, patient=patient, day=day
+        )
+        rows: list[Measurement] = []
+        places: dict[str, Any] = {}
+        for part, lesions in measured:
+            rows += part
+            places |= {name: describe_place(lesion, segmentation.geometry) for name, lesion in lesions.items()}
+        return rows, places
 
     results, failures = map_cases(measure, list(masks), str, title="measure")
     rows = [row for part, _ in results for row in part]
@@ -93,27 +118,34 @@ def measure_masks(
     return done + failures, rows, diameters
 
 
-def describe_diameters(segmentation: Segmentation, labels: LabelScheme) -> dict[str, Any]:
-    """Where each lesion's axial diameters run, for the JSON twin and for drawing.
+def describe_place(lesion: Lesion, geometry: Geometry) -> dict[str, Any]:
+    """Where a lesion lies and its diameters run, for the JSON twin and for drawing.
 
     Args:
-        segmentation: the mask.
-        labels: its label scheme.
+        lesion: of a scan.
+        geometry: the scan's grid.
     Returns:
-        lesion id to ``axis``, ``slice``, ``ends_index``, ``ends_mm``, ``length_mm`` and the same of the perpendicular.
+        of the axial diameter ``axis``, ``slice``, ``ends_index``, ``ends_mm``, ``length_mm`` and the same of its
+        perpendicular; of the longest in 3D ``longest_ends_index``, ``longest_ends_mm``, ``longest_mm``; ``box_index``,
+        the first and the last voxel. Index coordinates (pixel centres are whole numbers) and RAS+ millimetres. Empty
+        for a lesion without voxels.
     """
+    diameter, ends_mm = lesion.axial, lesion.ends_3d_mm
+    if diameter is None or ends_mm is None or lesion.box is None:
+        return {}
     return {
-        lesion: {
-            "axis": diameter.axis,
-            "slice": diameter.slice,
-            "ends_index": [list(map(float, point)) for point in diameter.ends_index],
-            "ends_mm": [list(map(float, point)) for point in diameter.ends_mm],
-            "length_mm": float(diameter.length_mm),
-            "perpendicular_ends_index": [list(map(float, point)) for point in diameter.perpendicular_ends_index],
-            "perpendicular_ends_mm": [list(map(float, point)) for point in diameter.perpendicular_ends_mm],
-            "perpendicular_mm": float(diameter.perpendicular_mm),
-        }
-        for lesion, diameter in find_axial_diameters(segmentation, labels).items()
+        "axis": diameter.axis,
+        "slice": diameter.slice,
+        "ends_index": diameter.ends_index.tolist(),
+        "ends_mm": diameter.ends_mm.tolist(),
+        "length_mm": float(diameter.length_mm),
+        "perpendicular_ends_index": diameter.perpendicular_ends_index.tolist(),
+        "perpendicular_ends_mm": diameter.perpendicular_ends_mm.tolist(),
+        "perpendicular_mm": float(diameter.perpendicular_mm),
+        "longest_ends_index": geometry.to_index(ends_mm).tolist(),
+        "longest_ends_mm": ends_mm.tolist(),
+        "longest_mm": lesion.diameter_3d_mm,
+        "box_index": lesion.box.tolist(),
     }
 
 
@@ -127,3 +159,11 @@ def write_measurement_tables(
     write_rows(folder / "measurements.csv", rows, Measurement)
     content = {"version": __version__, **provenance, "measurements": rows_as_json(rows), "diameters": diameters}
     write_json(folder / "measurements.json", content)
+
+
+def _find_channels(images: str | Path, scans: Mapping[str, Case]) -> tuple[str, ...]:
+    # By a dataset.json in the scans' folder, or above it; unused where its channels are other ones than the files'.
+    folder = Path(images) if Path(images).is_dir() else Path(images).parent
+    named = [read_names(place).channels for place in (folder, folder.parent)]
+    held = {len(case.images) for case in scans.values()}
+    return next((names for names in named if names and held == {len(names)}), ())

@@ -1,9 +1,9 @@
-"""What the image shows inside a mask."""
+"""What the image shows inside a mask, and in which unit."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import re
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,50 +11,95 @@ from numpy.typing import NDArray
 from medseg.core.volume import Volume
 from medseg.shapes.boxes import Box
 
+PERCENTILES = (10, 25, 75, 90)  # those of IBSI 3.3: the 10th, the 90th and the quartiles
 
-@dataclass(frozen=True)
-class Intensities:
-    """Intensities of one channel within a mask, in a form that adds up over parts.
+# A channel called PET is taken as SUV only within these bounds: filters leave slightly negative values, a full bladder
+# or an injection site reaches some hundred, Bq/ml lie in the ten thousands. Our choice; kBq/ml cannot be told apart.
+SUV_BOUNDS = (-1.0, 1000.0)
+
+
+class Scale(NamedTuple):
+    """The unit of a channel's intensities.
 
     Args:
-        count: voxels.
-        mean: their mean, in the image's unit; 0 where there is no voxel.
-        squares: the sum of the squared differences from the mean.
+        channel: the channel's name.
+        unit: ``HU``, ``SUV``, or nothing where it is not known.
+        is_pet: whether the channel is one of PET, whatever its unit.
+        reason: how the unit is known, or why it is not.
     """
 
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def __add__(self, other: Intensities) -> Intensities:
-        """The intensities of two masks that share no voxel (Chan, Golub and LeVeque 1979)."""
-        count = self.count + other.count
-        if count == 0:
-            return self
-        step = other.mean - self.mean
-        mean = self.mean + step * other.count / count
-        return Intensities(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
-
-    @property
-    def sd(self) -> float:
-        """Standard deviation over all voxels (divided by their number, as in IBSI 3.3.2); 0 where there is none."""
-        return math.sqrt(self.squares / self.count) if self.count else 0.0
+    channel: str
+    unit: str
+    is_pet: bool
+    reason: str
 
 
-def sum_intensities(volume: Volume, box: Box, mask: NDArray[np.bool_]) -> tuple[Intensities, ...]:
-    """The intensities within a mask, channel by channel.
+class IntensitySummary(NamedTuple):
+    """Statistics of the voxels within a mask, in the image's unit; ``percentiles`` are those of ``PERCENTILES``."""
+
+    mean: float
+    sd: float
+    median: float
+    minimum: float
+    maximum: float
+    percentiles: tuple[float, ...]
+
+
+def settle_scales(volume: Volume) -> tuple[Scale, ...]:
+    """The unit of each channel, by its name as far as its values do not contradict it.
+
+    Args:
+        volume: the image, (channel, i, j, k).
+    Returns:
+        one entry per channel. Hounsfield units for a channel called CT with negative values, as air has; SUV for one
+        whose name says so (``SUV``, ``suvbw``, ``PET_SUV``), and for one called PET or PT with values that SUV can
+        have; no unit for any other.
+    """
+    return tuple(_settle_scale(name, array) for name, array in zip(volume.channels, volume.array, strict=True))
+
+
+def collect_values(volume: Volume, box: Box, mask: NDArray[np.bool_]) -> tuple[NDArray[Any], ...]:
+    """The intensities of the voxels within a mask, channel by channel.
 
     Args:
         volume: the image, (channel, i, j, k).
         box: where the mask lies in it, a slice along i, j and k.
         mask: true inside, of the box's shape.
     Returns:
-        one entry per channel; not finite where a voxel of the image is not.
+        (voxel,) per channel, of the image's own type.
     """
-    entries = []
-    for channel in volume.array:
-        values = channel[box][mask].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            mean = float(values.mean()) if values.size else 0.0
-            entries.append(Intensities(values.size, mean, float(((values - mean) ** 2).sum())))
-    return tuple(entries)
+    return tuple(channel[box][mask] for channel in volume.array)
+
+
+def summarise_values(values: NDArray[Any]) -> IntensitySummary | None:
+    """Mean, standard deviation, median, extremes and percentiles of a mask's intensities.
+
+    Args:
+        values: of its voxels, (voxel,).
+    Returns:
+        the statistics; None where there is no voxel or a voxel is not finite.
+    Source: IBSI reference manual 1.0, section 3.3: the standard deviation is that of all voxels (divided by their
+        number); percentiles between two voxels are interpolated.
+    """
+    values = values.astype(np.float64)
+    if not values.size or not np.isfinite(values).all():
+        return None
+    median, least, largest, *percentiles = np.percentile(values, (50, 0, 100, *PERCENTILES)).tolist()
+    return IntensitySummary(
+        float(values.mean()), float(values.std()), median, least, largest, tuple(map(float, percentiles))
+    )
+
+
+def _settle_scale(channel: str, array: NDArray[Any]) -> Scale:
+    words = re.findall(r"[a-z]+", channel.lower())
+    pet = bool({"pet", "pt"}.intersection(words))
+    if any(word.startswith("suv") for word in words):
+        return Scale(channel, "SUV", True, "SUV by its name")
+    if pet:
+        known = bool(array.size and SUV_BOUNDS[0] <= array.min() and array.max() <= SUV_BOUNDS[1])
+        low, high = SUV_BOUNDS
+        refusal = f"not SUV: values beyond {low:g} to {high:g}, or not finite"
+        return Scale(channel, "SUV" if known else "", True, "taken as SUV by its name" if known else refusal)
+    if "ct" in words and array.size and array.min() < 0:
+        return Scale(channel, "HU", False, "HU by its name")
+    return Scale(channel, "", False, "nothing names a unit")

@@ -22,6 +22,8 @@ from tests.phantoms import (
     lesions,
     oblique_geometry,
     segmentation_of,
+    tube,
+    tube_volume_ml,
 )
 
 LABELS = LabelScheme.make({"organ": 1, "tumour": 2})
@@ -97,8 +99,16 @@ def test_empty_label_has_volume_zero_and_no_diameter():
     assert rows[0].patient == "a"
     for quantity in ("volume_ml", "volume_voxels", "volume_mesh_ml", "surface_mm2", "lesion_count", "touches_border"):
         assert (pick(rows, quantity).value, pick(rows, quantity).status) == (0, "ok")
-    for quantity in ("diameter_3d_mm", "diameter_axial_mm", "diameter_perpendicular_mm", "sphericity", "elongation",
-                     "flatness", "centroid_x_mm", "centroid_y_mm", "centroid_z_mm"):  # fmt: skip
+    unknown = [
+        "diameter_3d_mm",
+        "diameter_axial_mm",
+        "diameter_perpendicular_mm",
+        "sphericity",
+        "elongation",
+        "flatness",
+    ]
+    unknown += [f"{name}_mm" for axis in "xyz" for name in (f"centroid_{axis}", f"box_{axis}_min", f"box_{axis}_max")]
+    for quantity in unknown:
         assert (pick(rows, quantity).value, pick(rows, quantity).status) == (None, "not_defined")
     assert pick(rows, "mean_intensity").status == "no_image"
     image = Volume(np.zeros((1, *GEOMETRY.shape), np.float32), GEOMETRY, ("CT",))
@@ -114,7 +124,14 @@ def test_intensities_by_channel(segmentation):
         inside = array[channel][segmentation.array == 2].astype(np.float64)
         found = {row.quantity: row.value for row in rows
                  if (row.label, row.instance, row.definition) == ("tumour", 0, name)}  # fmt: skip
-        assert found == pytest.approx({"mean_intensity": inside.mean(), "sd_intensity": inside.std()})
+        low, first, median, third, high = np.percentile(inside, (10, 25, 50, 75, 90))
+        assert found == pytest.approx(
+            {
+                "mean_intensity": inside.mean(), "sd_intensity": inside.std(), "median_intensity": median,
+                "min_intensity": inside.min(), "max_intensity": inside.max(), "p10_intensity": low,
+                "p25_intensity": first, "p75_intensity": third, "p90_intensity": high,
+            }
+        )  # fmt: skip
 
 
 def test_unknown_intensities_are_not_numbers():
@@ -168,6 +185,42 @@ def test_image_on_another_grid_is_refused(segmentation):
 def test_memory_order_of_the_mask_changes_nothing(segmentation, rows):
     turned = Segmentation(np.asfortranarray(segmentation.array), GEOMETRY)
     assert measure_case(turned, LABELS, case="a", patient="p", day=3) == rows
+
+
+def test_box_holds_every_voxel_and_no_more():
+    rng = np.random.default_rng(0)
+    geometry = oblique_geometry((9, 8, 7), (0.8, 1.1, 2.5), (25, -30, 40))
+    steps = np.array([(a, b, c) for a in (-0.5, 0.5) for b in (-0.5, 0.5) for c in (-0.5, 0.5)])
+    for _ in range(5):
+        mask = rng.random(geometry.shape) < 0.02
+        mask[4, 4, 4] = True
+        rows = measure_case(segmentation_of(geometry, mask), LabelScheme.make({"a": 1}), case="a")
+        corners = geometry.to_world((np.argwhere(mask)[:, None] + steps).reshape(-1, 3))
+        for axis, name in enumerate("xyz"):
+            assert pick(rows, f"box_{name}_min_mm", "a").value == pytest.approx(corners[:, axis].min())
+            assert pick(rows, f"box_{name}_max_mm", "a").value == pytest.approx(corners[:, axis].max())
+
+
+def test_closed_forms_on_an_oblique_anisotropic_grid():
+    # A voxel belongs to the tube where its centre does: along and across it is known to a voxel's diagonal.
+    geometry = oblique_geometry((60, 60, 40), (0.8, 0.9, 1.5), (20, -15, 30))
+    middle, bound = centre_of(geometry), 2 * half_diagonal_mm(geometry)
+    along = np.array([14.0, 0, 0])
+    mask = tube(geometry, middle - along, middle + along, 7)
+    rows = measure_case(segmentation_of(geometry, mask), LabelScheme.make({"a": 1}), case="a")
+    assert pick(rows, "volume_ml", "a").value == pytest.approx(tube_volume_ml(28, 7), rel=0.02)
+    assert pick(rows, "volume_mesh_ml", "a").value == pytest.approx(tube_volume_ml(28, 7), rel=0.02)
+    # Steps of voxels add surface where it cuts across the grid, here less than a quarter: IBSI's mesh is not smoothed.
+    exact_mm2 = 2 * math.pi * 7 * 28 + 2 * math.pi * 49
+    assert 1.0 < pick(rows, "surface_mm2", "a").value / exact_mm2 < 1.25
+    assert pick(rows, "diameter_3d_mm", "a").value == pytest.approx(math.hypot(28, 14), abs=bound)
+    elongation = math.sqrt((49 / 4) / (28**2 / 12))
+    assert pick(rows, "elongation", "a").value == pytest.approx(elongation, rel=0.03)
+    assert pick(rows, "flatness", "a").value == pytest.approx(elongation, rel=0.03)
+    for name, place, half in zip("xyz", middle, (14, 7, 7), strict=True):
+        assert pick(rows, f"centroid_{name}_mm", "a").value == pytest.approx(place, abs=0.2)
+        assert pick(rows, f"box_{name}_min_mm", "a").value == pytest.approx(place - half, abs=bound)
+        assert pick(rows, f"box_{name}_max_mm", "a").value == pytest.approx(place + half, abs=bound)
 
 
 def test_diameters_to_draw_are_those_of_the_rows(segmentation, rows):

@@ -1,6 +1,6 @@
 """The digital phantom of the Image Biomarker Standardisation Initiative, against its published values.
 
-Source: IBSI reference manual 1.0, tables of section 3.1 and 3.3, digital phantom, with their tolerances.
+Source: IBSI reference manual 1.0, tables of sections 3.1 to 3.3, digital phantom, with their tolerances.
 """
 
 from __future__ import annotations
@@ -32,17 +32,34 @@ PUBLISHED = {
     "flatness": (0.749, 0.0005),
     "mean_intensity": (2.15, 0.005),
     "sd_intensity": (3.05**0.5, 0.002),
+    "median_intensity": (1, 0),
+    "min_intensity": (1, 0),
+    "max_intensity": (6, 0),
+    "p10_intensity": (1, 0),
+    "p90_intensity": (4, 0),
+    "suv_peak": (3.1, 0.05),  # global intensity peak
 }
 
 
-@pytest.mark.parametrize("quantity", PUBLISHED)
-def test_published_value(quantity):
+@pytest.fixture(scope="module")
+def rows():
     mask = nibabel.load(FOLDER / "mask" / "mask.nii.gz")
     image = nibabel.load(FOLDER / "image" / "phantom.nii.gz")
     geometry = Geometry(mask.shape, mask.affine)
     segmentation = Segmentation(np.asarray(mask.dataobj).astype(np.uint8), geometry)
-    volume = Volume(np.asarray(image.dataobj, dtype=np.float32)[None], geometry, ("grey",))
-    rows = measure_case(segmentation, LabelScheme.make({"roi": 1}), volume=volume, case="phantom")
+    volume = Volume(np.asarray(image.dataobj, dtype=np.float32)[None], geometry, ("SUV",))  # so that there is a peak
+    return measure_case(segmentation, LabelScheme.make({"roi": 1}), volume=volume, case="phantom")
+
+
+@pytest.mark.parametrize("quantity", PUBLISHED)
+def test_published_value(rows, quantity):
     (value,) = [row.value for row in rows if (row.quantity, row.instance) == (quantity, 0)]
     expected, tolerance = PUBLISHED[quantity]
     assert value == pytest.approx(expected, abs=tolerance)
+
+
+def test_published_range_between_the_quartiles(rows):
+    first, third = (
+        row.value for row in rows if row.instance == 0 and row.quantity in ("p25_intensity", "p75_intensity")
+    )
+    assert third - first == 3
