@@ -23,7 +23,7 @@ from medseg.evaluation.instances import (
     overlap_lesions,
 )
 from medseg.evaluation.overlap import Counts
-from medseg.evaluation.survey import LARGEST_VALUE, Survey, survey_maps, survey_numbers
+from medseg.evaluation.survey import Survey, make_table, survey_maps, survey_numbers
 from medseg.shapes.boxes import Box
 from medseg.shapes.surfaces import Elements, SurfaceDistances, find_border, measure_surface_distances
 
@@ -167,9 +167,9 @@ def pair_masks(
     masks = [mask if mask.dtype in (np.bool_, np.uint8) else mask != 0 for mask in masks]
     if len(shape) == 2:
         masks, spacing = [mask[..., None] for mask in masks], (*spacing, 1.0)
-    table = np.ones(LARGEST_VALUE + 2, np.int64)
-    table[0] = 0
-    survey = survey_numbers(masks[0], masks[1], table, -1)
+    table = make_table(*masks)
+    table[1:] = 1
+    survey = survey_numbers(masks[0], masks[1], table, 1, -1)
     box = _join_boxes([survey.boxes[1]], masks[0].shape)
     first, second = (mask[box] != 0 for mask in masks)
     return LabelPair(first, second, count_numbers(survey, [1]), spacing, float(tolerance_mm), surfaces)

@@ -43,28 +43,41 @@ def survey_maps(
     Returns:
         counts and boxes.
     """
-    table = np.zeros(LARGEST_VALUE + 2, np.int64)
-    table[values] = np.arange(1, len(values) + 1)
-    return survey_numbers(predicted, expected, table, -1 if ignore is None else ignore)
+    table = make_table(predicted, expected)
+    known = [value for value in values if value < table.size]
+    table[known] = np.arange(1, len(values) + 1)[: len(known)]
+    return survey_numbers(predicted, expected, table, len(values), -1 if ignore is None else ignore)
 
 
-def survey_numbers(predicted: NDArray[Any], expected: NDArray[Any], table: NDArray[np.int64], ignore: int) -> Survey:
-    """``survey_maps`` with the number of each value up to ``LARGEST_VALUE + 1`` given by a table; -1 ignores none."""
+def make_table(*maps: NDArray[Any]) -> NDArray[np.int64]:
+    """A number for each value that maps of these types can hold, all 0; values that no scheme takes share the last."""
+    return np.zeros(256 if all(array.dtype.itemsize == 1 for array in maps) else LARGEST_VALUE + 2, np.int64)
+
+
+def survey_numbers(
+    predicted: NDArray[Any], expected: NDArray[Any], table: NDArray[np.int64], count: int, ignore: int
+) -> Survey:
+    """``survey_maps`` with each value's number, 0 to ``count``, given by a table; ignoring -1 ignores nothing."""
     from medseg.evaluation import survey_kernels
 
-    count = int(table.max()) + 1
-    joint = np.zeros((count, count), np.int64)
+    joint = np.zeros((count + 1, count + 1), np.int64)
     # Maps read from NIfTI have their first axis fastest: seen with the axes turned round, rows lie together again.
     turned = expected.flags.f_contiguous and not expected.flags.c_contiguous
     if turned:
         predicted, expected = predicted.T, expected.T
-    bounds = np.empty((count, 6), np.int64)
+    bounds = np.empty((count + 1, 6), np.int64)
     bounds[:, ::2], bounds[:, 1::2] = max(expected.shape), -1
     ignored = 0
     for first, ours, theirs in _cut_slabs(predicted, expected):
-        ignored += survey_kernels.survey_rows(ours, theirs, table, ignore, first, joint, bounds)
-    boxes = {number: _as_box(bounds[number], turned) for number in range(1, count)}
+        words = _as_words(ours), _as_words(theirs)
+        ignored += survey_kernels.survey_rows(ours, theirs, words, table, ignore, first, joint, bounds)
+    boxes = {number: _as_box(bounds[number], turned) for number in range(1, count + 1)}
     return Survey(joint, boxes, expected.size - ignored)
+
+
+def _as_words(array: NDArray[Any]) -> NDArray[np.uint64]:
+    flat = array.reshape(-1).view(np.uint8)
+    return flat[: flat.size // 8 * 8].view(np.uint64)
 
 
 def _as_box(bounds: NDArray[np.int64], turned: bool) -> Box | None:
