@@ -26,9 +26,9 @@ from medseg.options import (
     Output,
     Plugins,
     Precision,
+    Probabilities,
     Registration,
     RegistrationKind,
-    Probabilities,
     Required,
     SampleBy,
     ScoreBy,
@@ -36,10 +36,11 @@ from medseg.options import (
     Space,
     SpacingMm,
     StartFrom,
+    Surfaces,
     Targets,
     TimelineFile,
-    Surfaces,
     Tolerances,
+    Version,
     catch_errors,
     finish,
     gather_names,
@@ -66,20 +67,10 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    from medseg import __version__
-
-    if wanted:
-        typer.echo(f"medseg {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def root(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and end.")
-    ] = False,
+    version: Version = False,
 ) -> None:
     """Self-configuring segmentation of medical images: from a folder of scans to a tumour report."""
     refuse_torchrun(context.invoked_subcommand)
@@ -310,6 +301,8 @@ def measure(
     masks: MaskFolder = None,
     images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
     labels: Labels = None,
+    channels: Channels = None,
+    probabilities: Probabilities = None,
     timeline: TimelineFile = None,
     targets: Targets = None,
     registration: RegistrationKind = Registration.rigid,
@@ -320,8 +313,9 @@ def measure(
         from medseg import pipeline
 
         result = pipeline.measure(
-            masks, output, images=images, labels=parse_scheme(labels), timeline=timeline, targets=targets,
-            registration=registration.value,
+            masks, output, images=images, labels=parse_scheme(labels), probabilities=probabilities,
+            channels=channels.split(",") if channels else None,
+            timeline=timeline, targets=targets, registration=registration.value,
         )  # fmt: skip
     finish(result, json)
 

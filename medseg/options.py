@@ -119,8 +119,23 @@ Targets = Annotated[
     Path | None, typer.Option(help="CSV patient,lesion_id: target lesions for RECIST; the largest if not given.")
 ]
 RegistrationKind = Annotated[Registration, typer.Option(help="How scans on different grids are brought together.")]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=lambda wanted: show_version(wanted), help="Show the version and end."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Output = Annotated[Path, typer.Option("--output", help="Folder for the results.", show_default=False)]
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, where it is asked for."""
+    from medseg import __version__
+
+    if wanted:
+        typer.echo(f"medseg {__version__}")
+        raise typer.Exit
 
 
 def gather_names(channels: str | None, labels: str | None, spacing_mm: str | None) -> dict[str, Any]:

@@ -303,7 +303,8 @@ def measure(masks: str | Path | None, output: str | Path, **options: Any) -> Ste
     Args:
         masks: a folder of masks; None where a timeline names them.
         output: the folder for the tables.
-        options: ``images`` for intensities, ``labels``; ``timeline``, ``targets``, ``registration`` of ``measure_scans``.
+        options: ``images``, ``labels``, ``channels``, ``probabilities`` of ``measure_folder``;
+            ``timeline``, ``targets``, ``registration`` of ``measure_timeline``.
     Returns:
         an outcome per case.
     Raises:

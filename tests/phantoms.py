@@ -180,3 +180,33 @@ def _share(geometry: Geometry, inside: Inside, subdivisions: int) -> NDArray[np.
 
 def _indices(geometry: Geometry) -> NDArray[np.float64]:
     return np.stack(np.meshgrid(*map(np.arange, geometry.shape), indexing="ij"), axis=-1).astype(np.float64)
+
+
+def motion(angles_degrees: Sequence[float], shift_mm: Point) -> NDArray[np.float64]:
+    """A patient's turn about the world's x, y and z axes, then a shift, as 4x4."""
+    matrix = np.eye(4)
+    matrix[:3, :3], matrix[:3, 3] = rotation(angles_degrees), shift_mm
+    return matrix
+
+
+def still_geometry(geometry: Geometry, moved: NDArray[np.float64]) -> Geometry:
+    """The grid as the patient sees it who has moved: shapes drawn on it come out moved on ``geometry``."""
+    return Geometry(geometry.shape, np.linalg.inv(moved) @ geometry.affine)
+
+
+def head_image(geometry: Geometry, lesion_mask: NDArray[np.bool_], seed: int = 0) -> NDArray[np.float32]:
+    """A head about the world's origin with two unequal dark spaces, a bright stem and lesions, in noise, (i, j, k)."""
+    world = geometry.to_world(_indices(geometry))
+    image = 100.0 * _inside_ellipsoid(world, (0, 0, 0), (52, 64, 48))
+    for centre_mm, axes_mm, value in (
+        ((18, 8, 6), (9, 22, 11), -60.0),
+        ((-20, -4, 2), (7, 16, 13), -60.0),
+        ((4, -26, -20), (10, 9, 24), 40.0),
+    ):
+        image += value * _inside_ellipsoid(world, centre_mm, axes_mm)
+    image += 30.0 * lesion_mask
+    return (image + np.random.default_rng(seed).normal(0, 4, geometry.shape)).astype(np.float32)
+
+
+def _inside_ellipsoid(world: NDArray[np.float64], centre_mm: Point, axes_mm: Sequence[float]) -> NDArray[np.bool_]:
+    return np.asarray((((world - np.asarray(centre_mm)) / np.asarray(axes_mm)) ** 2).sum(axis=-1) <= 1)
