@@ -16,8 +16,8 @@ from medseg.core.labels import LabelScheme
 DECODER_STAGE = re.compile(r"^(up|decoder|heads)\.(\d+)(?=\.)")
 MASK = "mask of "  # what the names of a cascade's further input channels begin with
 
-# For each channel of ours, how much of which of theirs it is made of; None for new weights.
-Mixture = Sequence[Mapping[int, float] | None]
+# For each channel of ours, how much of which of theirs it is made of; {} for 0.
+Mixture = Sequence[Mapping[int, float]]
 Build = Callable[[int, int], nn.Module]  # from input and output channels to a network
 
 
@@ -27,14 +27,14 @@ class Edges:
 
     Args:
         input_axes, output_axes: tensor to the axis along which it grows with the input or output channels.
-        inputs, outputs: the mixture of each of our channels.
+        inputs, outputs: the mixture of each of our channels; no ``outputs`` where the model knows none of the labels.
         their_inputs, their_outputs: how many channels theirs has.
     """
 
     input_axes: Mapping[str, int]
     output_axes: Mapping[str, int]
     inputs: Mixture
-    outputs: Mixture
+    outputs: Mixture | None
     their_inputs: int
     their_outputs: int
 
@@ -127,34 +127,37 @@ def _index_names(names: Sequence[str]) -> dict[str, int]:
     return {name: low.index(name) for name, count in Counter(low).items() if count == 1}
 
 
-def match_labels(theirs: LabelScheme, ours: LabelScheme) -> tuple[list[dict[int, float] | None], dict[str, str]]:
+def match_labels(theirs: LabelScheme, ours: LabelScheme) -> tuple[list[dict[int, float]] | None, dict[str, str]]:
     """What each output channel's weights are made of.
 
     Args:
         theirs: the model's labels.
         ours: the network's.
     Returns:
-        the mixture of each channel, None for a label that the model does not know, and where it comes from in words.
-        From a softmax to a sigmoid a label's logit is counted from the background's, and from a sigmoid to a softmax
-        the background's is 0; with one label both give the model's very probabilities.
+        the mixture of each channel, and where it comes from in words. A label that the model does not know begins with
+        a logit of 0: weights drawn at random answer a trained network's strong features as loudly as the trained ones
+        do. Where the model knows none of them there is no mixture, and all are drawn anew. From a softmax to a sigmoid
+        a label's logit is counted from the background's, and from a sigmoid to a softmax the background's is 0; with
+        one label both give the model's very probabilities.
     """
     first = int(theirs.output == "softmax")
     places = {name.casefold(): place for place, name in enumerate(theirs.names, start=first)}
+    if not any(name.casefold() in places for name in ours.names):
+        return None, dict.fromkeys(ours.names, "new")
     subtract = first and ours.output == "sigmoid"
-    mixture: list[dict[int, float] | None] = []
+    mixture: list[dict[int, float]] = []
     words = {}
     for name in ours.names:
         place = places.get(name.casefold())
         if place is None:
-            mixture.append(None)
-            words[name] = "new"
+            mixture.append({})
+            words[name] = "new, 0 at first"
         else:
             mixture.append({place: 1.0, 0: -1.0} if subtract else {place: 1.0})
             words[name] = f"{theirs.names[place - first]}{' less background' if subtract else ''}"
     if ours.output == "softmax":
-        known = any(terms is not None for terms in mixture)
-        mixture.insert(0, {0: 1.0} if first else {} if known else None)
-        words = {"background": "background" if first else "0 at first" if known else "new", **words}
+        mixture.insert(0, {0: 1.0} if first else {})
+        words = {"background": "background" if first else "0 at first", **words}
     return mixture, words
 
 
@@ -189,29 +192,23 @@ def _fit_tensor(name: str, fresh: Tensor, source: Tensor, edges: Edges) -> Tenso
     last = (edges.output_axes, edges.outputs, edges.their_outputs)
     for axes, mixture, count in (first, last):
         axis = axes.get(name)
-        if axis is None or fresh.shape[axis] != len(mixture):
+        if axis is None:
             continue
-        if all(terms is None for terms in mixture):
+        if mixture is None:
             return "the model knows none of its labels"
-        if source.ndim == fresh.ndim and source.shape[axis] == count:
-            source = _mix(fresh.to(source), source, axis, mixture)
-        break
+        if source.ndim == fresh.ndim and (fresh.shape[axis], source.shape[axis]) == (len(mixture), count):
+            source = _mix(source, axis, mixture)
     if source.shape != fresh.shape:
         return f"{_format(fresh)}, the model's is {_format(source)}"
     return source
 
 
-def _mix(fresh: Tensor, source: Tensor, axis: int, mixture: Mixture) -> Tensor:
-    shape = [*source.shape]
-    shape[axis] = 1
-    if [*fresh.shape][:axis] + [*fresh.shape][axis + 1 :] != shape[:axis] + shape[axis + 1 :]:
-        return source  # another width or kernel: nothing of it fits
+def _mix(source: Tensor, axis: int, mixture: Mixture) -> Tensor:
+    """Slices along an axis put together from slices along it."""
+    empty = torch.zeros_like(source.narrow(axis, 0, 1))
     parts = []
-    for place, terms in enumerate(mixture):
-        if terms is None:
-            parts.append(fresh.narrow(axis, place, 1))
-            continue
-        part = source.new_zeros(shape)
+    for terms in mixture:
+        part = empty
         for index, weight in terms.items():
             part = part + weight * source.narrow(axis, index, 1)
         parts.append(part)

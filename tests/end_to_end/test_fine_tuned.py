@@ -45,7 +45,7 @@ def test_one_command_plans_like_the_model_and_begins_from_it(source: Workspace, 
     assert (ours.network, ours.spacing_mm, ours.patch_size) == (theirs.network, theirs.spacing_mm, theirs.patch_size)
     assert plan.preset == f"like-{model.digest[:16]}"
     record = StartRecord.read(space.run("2d", 0) / "start.json")
-    assert record.labels == {"background": "background", "organ": "organ", "cyst": "new"}
+    assert record.labels == {"background": "background", "organ": "organ", "cyst": "new, 0 at first"}
     assert record.share == 1.0
     made = open_model(space.model)
     assert made.record.labels.names == ("organ", "cyst")

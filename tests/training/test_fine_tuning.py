@@ -55,7 +55,7 @@ def test_training_begins_with_the_models_weights(setting: Setting, tmp_path: Pat
             torch.testing.assert_close(tensor, theirs[name], rtol=0, atol=1e-6)
     torch.testing.assert_close(trained.weights["heads.0.weight"][:2], theirs["heads.0.weight"][:2], rtol=0, atol=1e-6)
     record = StartRecord.read(tmp_path / "start.json")
-    assert record.labels == {"background": "background", "organ": "organ", "tumour": "new"}
+    assert record.labels == {"background": "background", "organ": "organ", "tumour": "new, 0 at first"}
     assert record.model == str((setting.folder / "model").resolve())
     assert record.digest.startswith(model.digest)
 
