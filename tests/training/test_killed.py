@@ -92,7 +92,7 @@ def test_a_signal_saves_the_step_where_it_came(
     process = start_training(folder, configuration, run.name, epochs=10_000, unsaved_s=1e9)
     wait_until((run / "log.jsonl").is_file, process)
     os.kill(process.pid, number)
-    process.join(10)
+    process.join(45)
     assert process.exitcode == code
     checkpoint = load_checkpoint(run / "checkpoints")
     assert checkpoint is not None
@@ -105,7 +105,7 @@ def test_a_step_that_takes_too_long_is_not_waited_for(folder: Path, configuratio
     process = start_training(folder, configuration, "slow", epochs=9, loss=endless_loss, unsaved_s=1e9)
     wait_until((folder / "within").is_file, process)
     os.kill(process.pid, signal.SIGTERM)
-    process.join(10)
+    process.join(45)
     assert process.exitcode == 143
     checkpoint = load_checkpoint(folder / "slow" / "checkpoints")
     assert checkpoint is not None
