@@ -19,14 +19,18 @@ from medseg.evaluation.masks import (
 )
 from medseg.evaluation.metrics import DEFAULT_METRICS, METRICS, Metric
 from medseg.evaluation.pairs import LabelPair
+from medseg.evaluation.probabilities import evaluate_probabilities
+from medseg.evaluation.rules import RULES
 from medseg.evaluation.summary import summarise_scores
 
 __all__ = [
     "DEFAULT_METRICS",
     "METRICS",
+    "RULES",
     "LabelPair",
     "Metric",
     "evaluate_case",
+    "evaluate_probabilities",
     "measure_assd",
     "measure_boundary_iou",
     "measure_dice",

@@ -11,7 +11,7 @@ from medseg.compute import map_cases
 from medseg.core.dataset import MaskSource
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_time, read_run, write_table_run
+from medseg.core.manifest import CaseOutcome, hash_file, hash_mask, label_entries, name_time, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Score, rows_as_json, write_rows
 from medseg.evaluation.cases import evaluate_case
@@ -23,6 +23,7 @@ from medseg.evaluation.requirements import parse_requirement, require_names
 from medseg.evaluation.rules import RULES, settle_regions
 from medseg.evaluation.summary import summarise_scores
 from medseg.io import find_masks, find_patients, read_segmentation, settle_labels
+from medseg.io.files import list_images
 from medseg.io.probabilities import find_probabilities, read_probabilities
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,11 @@ def evaluate_folders(
     outcomes, scores, evidence = _score_pairs(pairs, scheme, patients, {}, folder, scoring)
     outcomes += _name_unpaired(predicted, referred)
     model = read_run(predictions).get("model")
-    write_score_tables(output, scores, describe_pairs(pairs, outcomes, model, **scoring), evidence)
+    provenance = describe_pairs(pairs, outcomes, model, **scoring)
+    if folder is not None:
+        for case, hashes in provenance["inputs"].items():
+            hashes["probabilities"] = {path.name: hash_file(path) for path in list_images(folder / case)}
+    write_score_tables(output, scores, provenance, evidence)
     write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, scores
 

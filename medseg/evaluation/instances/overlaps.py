@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from medseg.shapes.components import find_components
 
 Connectivity = Literal[6, 18, 26]
+SLAB_VOXELS = 1 << 21  # counted at once: what a scan needs besides its numbered lesions stays small
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,14 +70,23 @@ def count_overlaps(
     Returns:
         the sizes and the pairs; a number that no voxel has is a lesion of 0 voxels.
     """
-    shared = (predicted > 0) & (expected > 0)
     columns = prediction_count + 1
-    joint = expected[shared].astype(np.int64) * columns + predicted[shared]
-    pairs, voxels = np.unique(joint, return_counts=True)
+    reference_voxels, prediction_voxels = np.zeros(reference_count + 1, np.int64), np.zeros(columns, np.int64)
+    joint: Counter[int] = Counter()
+    rows = max(1, SLAB_VOXELS // max(1, predicted[:1].size))
+    for start in range(0, predicted.shape[0], rows):
+        found, real = predicted[start : start + rows], expected[start : start + rows]
+        inside, lesion = found > 0, real > 0
+        prediction_voxels += np.bincount(found[inside], minlength=columns)
+        reference_voxels += np.bincount(real[lesion], minlength=reference_count + 1)
+        inside &= lesion
+        numbers, voxels = np.unique(real[inside].astype(np.int64) * columns + found[inside], return_counts=True)
+        joint.update(dict(zip(numbers.tolist(), voxels.tolist(), strict=True)))
+    pairs = np.array(sorted(joint), np.int64)
     return LesionOverlaps(
-        np.bincount(expected.reshape(-1), minlength=reference_count + 1)[1:],
-        np.bincount(predicted.reshape(-1), minlength=columns)[1:],
+        reference_voxels[1:],
+        prediction_voxels[1:],
         pairs // columns - 1,
         pairs % columns - 1,
-        voxels.astype(np.int64),
+        np.array([joint[pair] for pair in pairs.tolist()], np.int64),
     )
