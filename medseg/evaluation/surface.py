@@ -99,6 +99,6 @@ def _one_is_empty(distances: SurfaceDistances) -> bool:
 
 
 def _find_percentile(values: NDArray[np.float64], weights: NDArray[np.float64], part: float) -> float:
-    order = np.lexsort((weights, values))
+    order = np.argsort(values)
     reached = np.cumsum(weights[order]) / weights.sum()
     return float(values[order[min(int(np.searchsorted(reached, part)), values.size - 1)]])
