@@ -1,9 +1,10 @@
 """Lesions of known size planted in real scans, so that small ones can be counted.
 
-An ellipsoid with a smooth edge takes the signal of a lesion that enhances: between muscle and fat, some of the tissue's
-own texture kept. Partial volumes of muscle and fat look like it, and so do vessels. Sizes are drawn evenly on a
-logarithmic scale, so that each volume stratum has its share. Lesions lie inside the body, apart from one another and
-from the patient's own tumour.
+An ellipsoid with a smooth edge takes the signal of a lesion that enhances: from a little below fat's to well above it,
+some of the tissue's own texture kept. In muscle it looks like a strand of fat, in fat it may hardly stand out, and
+voxels as large as a small lesion mix its signal with what is around it. Sizes are drawn evenly on a logarithmic scale,
+so that each volume stratum has its share. Lesions lie inside the body, apart from one another and from the patient's own
+tumour.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ VOLUME_ML = (0.05, 2.0)
 SCANS_WITHOUT = 0.15  # share of scans that get none
 MEAN_COUNT = 10.0
 MUSCLE_PERCENTILE, FAT_PERCENTILE = 35, 92  # of a limb's T1 signal inside the body
-SIGNAL = (0.3, 0.6)  # of a lesion, 0 is muscle's and 1 is fat's
+SIGNAL = (0.8, 1.5)  # of a lesion, 0 is muscle's and 1 is fat's
 KEPT_TEXTURE = 0.3
 STRETCH = 0.25  # sd of the logarithm of an axis's length
 EDGE_MM = 0.5  # over which a lesion fades
