@@ -13,7 +13,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.results import Measurement
 from medseg.core.volume import Segmentation, Volume
 from medseg.measurement.intensity import settle_scales
-from medseg.measurement.lesions import Lesion, Scan, measure_lesions, name_lesion, unite_lesions
+from medseg.measurement.lesions import Lesion, MeasuredScan, measure_lesions, name_lesion, unite_lesions
 from medseg.measurement.quantities import Quantity, describe_label, describe_lesion
 
 
@@ -85,7 +85,7 @@ def measure_labels(
     scales = () if volume is None else settle_scales(volume)
     for name in labels.names:
         probability = None if probabilities is None else _find_probability(probabilities, name, geometry.shape, case)
-        scan = Scan(volume, scales, probability)
+        scan = MeasuredScan(volume, scales, probability)
         try:
             lesions = measure_lesions(segmentation.array, name, labels, geometry, scan)
         except MedsegError as error:

@@ -10,10 +10,11 @@ from medseg.compute import map_cases
 from medseg.core.dataset import Case, MaskSource
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome, hash_mask, label_entries, name_time, read_run, write_table_run
+from medseg.core.manifest import CaseOutcome, hash_file, hash_mask, label_entries, name_time, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
+from medseg.io.files import list_images
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
 from medseg.measurement.cases import measure_labels
@@ -53,13 +54,19 @@ def measure_folder(
     shares = find_probabilities(probabilities) if probabilities is not None else None
     outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
     model = read_run(masks).get("model")
-    write_measurement_tables(output, rows, diameters, describe_masks(found, outcomes, model))
+    provenance = describe_masks(found, outcomes, model, scans=scans, probabilities=shares)
+    write_measurement_tables(output, rows, diameters, provenance)
     write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, rows
 
 
 def describe_masks(
-    masks: Mapping[str, MaskSource], outcomes: Sequence[CaseOutcome], model: str | None
+    masks: Mapping[str, MaskSource],
+    outcomes: Sequence[CaseOutcome],
+    model: str | None,
+    *,
+    scans: Mapping[str, Case] | None = None,
+    probabilities: Path | None = None,
 ) -> dict[str, Any]:
     """What measurements come from, for their JSON twin.
 
@@ -67,11 +74,20 @@ def describe_masks(
         masks: case to mask.
         outcomes: of measuring them.
         model: the hash of the model that predicted them, where known.
+        scans: case to scan, where intensities were measured.
+        probabilities: the folder with a folder of probabilities a case, where they were used.
     Returns:
         ``model``, and ``inputs``: by measured case the hash of each file; no path and no time.
     """
-    done = [outcome.case for outcome in outcomes if outcome.status == "done"]
-    return {"model": model, "inputs": {case: {"mask": hash_mask(masks[case])} for case in done}}
+    inputs: dict[str, dict[str, Any]] = {}
+    for case in [outcome.case for outcome in outcomes if outcome.status == "done"]:
+        inputs[case] = {"mask": hash_mask(masks[case])}
+        if scans and case in scans:
+            files = dict.fromkeys(source.path for source in scans[case].images)
+            inputs[case]["images"] = [hash_file(file) for file in files]
+        if probabilities is not None:
+            inputs[case]["probabilities"] = {file.name: hash_file(file) for file in list_images(probabilities / case)}
+    return {"model": model, "inputs": inputs}
 
 
 def measure_masks(

@@ -18,6 +18,12 @@ PERCENTILES = (10, 25, 75, 90)  # those of IBSI 3.3: the 10th, the 90th and the 
 SUV_BOUNDS = (-1.0, 1000.0)
 
 
+_SUV_WORDS = frozenset(
+    {"suv", "suvbw", "suvbsa", "suvlbm", "suvibw"}
+)  # normalised by weight, surface, lean mass, ideal
+_PET_WORDS = frozenset({"pet", "pt"})
+
+
 class Scale(NamedTuple):
     """The unit of a channel's intensities.
 
@@ -92,10 +98,9 @@ def summarise_values(values: NDArray[Any]) -> IntensitySummary | None:
 
 def _settle_scale(channel: str, array: NDArray[Any]) -> Scale:
     words = re.findall(r"[a-z]+", channel.lower())
-    pet = bool({"pet", "pt"}.intersection(words))
-    if any(word.startswith("suv") for word in words):
+    if _SUV_WORDS.intersection(words):
         return Scale(channel, "SUV", True, "SUV by its name")
-    if pet:
+    if _PET_WORDS.intersection(words):
         known = bool(array.size and SUV_BOUNDS[0] <= array.min() and array.max() <= SUV_BOUNDS[1])
         low, high = SUV_BOUNDS
         refusal = f"not SUV: values beyond {low:g} to {high:g}, or not finite"

@@ -30,7 +30,7 @@ from medseg.shapes.components import find_components
 
 
 @dataclass(frozen=True, eq=False)
-class Scan:
+class MeasuredScan:
     """What lesions are measured in besides the mask.
 
     Args:
@@ -79,7 +79,7 @@ class Lesion:
 
 
 def measure_lesions(
-    array: NDArray[Any], name: str, labels: LabelScheme, geometry: Geometry, scan: Scan | None = None
+    array: NDArray[Any], name: str, labels: LabelScheme, geometry: Geometry, scan: MeasuredScan | None = None
 ) -> list[Lesion]:
     """The lesions of one label, largest first.
 
@@ -96,7 +96,7 @@ def measure_lesions(
     """
     from scipy import ndimage
 
-    scan = scan or Scan()
+    scan = scan or MeasuredScan()
     found = _find_lesions(array, name, labels)
     if found is None:
         return []
@@ -119,7 +119,7 @@ def measure_lesions(
     ]
 
 
-def unite_lesions(lesions: Sequence[Lesion], geometry: Geometry, scan: Scan | None = None) -> Lesion:
+def unite_lesions(lesions: Sequence[Lesion], geometry: Geometry, scan: MeasuredScan | None = None) -> Lesion:
     """A whole label from its lesions: voxels of different lesions never share a 2x2x2 pattern, so that all adds up.
 
     Args:
@@ -131,7 +131,7 @@ def unite_lesions(lesions: Sequence[Lesion], geometry: Geometry, scan: Scan | No
     """
     if len(lesions) == 1:
         return lesions[0]
-    scan = scan or Scan()
+    scan = scan or MeasuredScan()
     outermost = np.concatenate([np.zeros((0, 3)), *(lesion.outermost for lesion in lesions)])
     diameters = [lesion.axial for lesion in lesions if lesion.axial is not None]
     boxes = np.array([lesion.box for lesion in lesions])
@@ -191,7 +191,7 @@ def _within(outer: Box, inner: Box) -> Box:
 
 
 def _measure_lesion(
-    mask: NDArray[np.bool_], box: Box, geometry: Geometry, scan: Scan, partial_voxels: float | None
+    mask: NDArray[np.bool_], box: Box, geometry: Geometry, scan: MeasuredScan, partial_voxels: float | None
 ) -> Lesion:
     start = [side.start for side in box]
     outermost = list_outermost_points(mask) + start
@@ -209,7 +209,7 @@ def _measure_lesion(
     )
 
 
-def _find_peaks(scan: Scan, box: Box, mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float | None, ...]:
+def _find_peaks(scan: MeasuredScan, box: Box, mask: NDArray[np.bool_], geometry: Geometry) -> tuple[float | None, ...]:
     if scan.volume is None:
         return ()
     return tuple(

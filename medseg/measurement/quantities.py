@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medseg.core.geometry import Geometry
 from medseg.core.results import Status
 from medseg.measurement.intensity import PERCENTILES, IntensitySummary, Scale, summarise_values
-from medseg.measurement.lesions import Lesion, Scan
+from medseg.measurement.lesions import Lesion, MeasuredScan
 from medseg.measurement.mesh import measure_mesh
 from medseg.measurement.pet import measure_spread
 from medseg.measurement.shape import find_centroid, measure_axes, measure_sphericity, measure_stretch
@@ -44,7 +44,7 @@ class Quantity(NamedTuple):
     status: Status | None = None
 
 
-def describe_lesion(lesion: Lesion, geometry: Geometry, scan: Scan) -> list[Quantity]:
+def describe_lesion(lesion: Lesion, geometry: Geometry, scan: MeasuredScan) -> list[Quantity]:
     """Everything that is measured of one lesion.
 
     Args:
@@ -57,7 +57,7 @@ def describe_lesion(lesion: Lesion, geometry: Geometry, scan: Scan) -> list[Quan
     return [*_describe_body(lesion, geometry, DIAMETER_AXIAL), *_describe_image(lesion, geometry, scan)]
 
 
-def describe_label(whole: Lesion, lesions: Sequence[Lesion], geometry: Geometry, scan: Scan) -> list[Quantity]:
+def describe_label(whole: Lesion, lesions: Sequence[Lesion], geometry: Geometry, scan: MeasuredScan) -> list[Quantity]:
     """Everything that is measured of a whole label.
 
     Args:
@@ -123,7 +123,7 @@ def _describe_shape(lesion: Lesion, geometry: Geometry) -> Iterator[Quantity]:
     yield Quantity("flatness", VOXEL_CENTRES, flatness, "")
 
 
-def _describe_image(lesion: Lesion, geometry: Geometry, scan: Scan) -> Iterator[Quantity]:
+def _describe_image(lesion: Lesion, geometry: Geometry, scan: MeasuredScan) -> Iterator[Quantity]:
     if scan.volume is None:
         yield Quantity("mean_intensity", NO_CHANNEL, None, "", "no_image")
         yield Quantity("sd_intensity", NO_CHANNEL, None, "", "no_image")
@@ -155,7 +155,9 @@ def _describe_uptake(
     yield Quantity("tlg", f"{source}; suv_mean x volume_ml", known.mean * volume_ml if known else None, "SUV ml")
 
 
-def _describe_totals(whole: Lesion, lesions: Sequence[Lesion], geometry: Geometry, scan: Scan) -> Iterator[Quantity]:
+def _describe_totals(
+    whole: Lesion, lesions: Sequence[Lesion], geometry: Geometry, scan: MeasuredScan
+) -> Iterator[Quantity]:
     # Of a label that stands for tumour: nothing here knows which labels do.
     pet = [n for n, scale in enumerate(scan.scales) if scale.is_pet]
     if not pet:

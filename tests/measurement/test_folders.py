@@ -9,6 +9,7 @@ import pytest
 
 from medseg.core.errors import FormatError
 from medseg.core.labels import LabelScheme
+from medseg.core.manifest import hash_file
 from medseg.core.results import Measurement, read_rows
 from medseg.core.volume import Volume
 from medseg.io import write_segmentation, write_volume
@@ -78,6 +79,16 @@ def test_units_by_the_names_of_channels(folder):
     assert measure(folder, images=folder / "imagesTr")[1] == rows
     (folder / "dataset.json").write_text(json.dumps(content | {"channel_names": {"0": "CT"}}))
     assert measure(folder, images=folder / "imagesTr")[1] == unnamed
+
+
+def test_json_twin_tells_what_was_read(folder):
+    measure(folder)
+    inputs = json.loads((folder / "out" / "measurements.json").read_text())["inputs"]
+    assert {case: list(files) for case, files in inputs.items()} == {"a": ["mask"], "b": ["mask"]}
+    measure(folder, images=folder / "imagesTr", probabilities=folder / "masks")
+    inputs = json.loads((folder / "out" / "measurements.json").read_text())["inputs"]
+    assert inputs["a"]["images"] == [hash_file(folder / "imagesTr" / f"a_000{channel}.nii.gz") for channel in (0, 1)]
+    assert list(inputs["b"]["probabilities"]) == ["background.nii.gz", "hot_spot.nii.gz", "organ.nii.gz"]
 
 
 def test_where_lesions_lie_and_diameters_run(folder):

@@ -49,6 +49,7 @@ def test_nothing_is_known_of_no_voxel_and_of_unknown_ones():
         ("pet_SUVbw", (0, 1, 9), "SUV", True),
         ("T1", (0, 100, 900), "", False),
         ("channel_0", (-1000, 40, 900), "", False),
+        ("SUVR", (0, 1, 2), "", False),  # a ratio to a reference region
         ("DCT", (-1000, 40, 900), "", False),
         ("target", (0, 1, 2), "", False),
     ],
