@@ -3,8 +3,8 @@
 An ellipsoid with a smooth edge takes the signal of a lesion that enhances: from a little below fat's to well above it,
 some of the tissue's own texture kept. In muscle it looks like a strand of fat, in fat it may hardly stand out, and
 voxels as large as a small lesion mix its signal with what is around it. Sizes are drawn evenly on a logarithmic scale,
-so that each volume stratum has its share. Lesions lie inside the body, apart from one another and from the patient's own
-tumour.
+so that each volume stratum has its share. Lesions lie inside the body, apart from one another and from the patient's
+own tumour.
 """
 
 from __future__ import annotations
