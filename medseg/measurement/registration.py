@@ -28,7 +28,7 @@ _HISTOGRAM_BINS = 32  # Mattes et al., IEEE Trans Med Imaging 2003;22:120-128, u
 # Of the voxels at each level, always the same ones; and of those that starts and results are judged by.
 _SAMPLED, _JUDGED = (1.0, 0.2, 0.2), 0.1
 # The two best starts are followed at the coarse level, the better result at the others.
-_FOLLOWED, _COARSE, _FINE = 2, slice(0, 1), slice(1, 3)
+_FOLLOWED, _COARSE, _FINE, _ALL = 2, slice(0, 1), slice(1, 3), slice(0, 3)
 # ITK's physical space is LPS.
 _TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -82,8 +82,9 @@ def register_scans(
     best, after = candidates[0], before
     coarse = [_optimise(still, mobile, candidates[index], "rigid", metric, _COARSE) for _, index in begun[:_FOLLOWED]]
     matrix = min(coarse, key=lambda found: _measure(still, mobile, found, metric))
-    for step in ("rigid", "affine")[: 1 + (kind == "affine")]:
-        matrix = _optimise(still, mobile, matrix, step, metric, _FINE)
+    steps = (("rigid", _FINE), ("affine", _ALL))
+    for step, levels in steps[: 1 + (kind == "affine")]:
+        matrix = _optimise(still, mobile, matrix, step, metric, levels)
         value = _measure(still, mobile, matrix, metric)
         if value < after:
             best, after = matrix, value
