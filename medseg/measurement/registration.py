@@ -187,9 +187,14 @@ def _optimise(
     method.SetShrinkFactorsPerLevel(_SHRINK[levels])
     method.SetSmoothingSigmasPerLevel([blur * spacing for blur in list(_BLUR)[levels]])
     method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2 * spacing, minStep=spacing / 200, numberOfIterations=100, gradientMagnitudeTolerance=1e-8
-    )
+    if kind == "affine":  # fixed steps get nowhere along twelve unequal parameters
+        method.SetOptimizerAsGradientDescentLineSearch(
+            learningRate=1.0, numberOfIterations=60, convergenceMinimumValue=1e-7, convergenceWindowSize=8
+        )
+    else:
+        method.SetOptimizerAsRegularStepGradientDescent(
+            learningRate=2 * spacing, minStep=spacing / 200, numberOfIterations=100, gradientMagnitudeTolerance=1e-8
+        )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(_to_itk(start, kind, centre), inPlace=False)
     try:

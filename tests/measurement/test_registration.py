@@ -46,12 +46,12 @@ def test_masks_alone(pairs):
     assert largest_error_mm(register_scans(*pairs[1], metric="correlation")) < 1.0
 
 
-def test_affine_is_never_worse_than_rigid_by_its_metric(pairs):
+def test_affine_fits_a_stretched_head_better_than_rigid(pairs):
     stretch = np.diag([1.06, 0.95, 1.0, 1.0])
     first = pairs[0][0]
     second, _ = images(SECOND, stretch @ MOVED, 2)
     rigid, affine = (register_scans(first, second, kind=kind) for kind in ("rigid", "affine"))
-    assert affine.after <= rigid.after
+    assert affine.after < 1.1 * rigid.after  # lower is better, both are negative
 
 
 def test_it_is_the_same_each_time(pairs):
