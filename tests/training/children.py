@@ -54,7 +54,7 @@ def endless_loss(logits: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor
 
 
 # What a training imports, and what takes a second of each child's time else.
-PRELOADED = ["tests.training.children", "torch._dynamo", "tensorboard.summary.writer.event_file_writer"]
+PRELOADED = ["tests.training.children", "torch._dynamo", "numba", "tensorboard.summary.writer.event_file_writer"]
 
 
 def train(folder: Path, configuration: Configuration, run: str, options: dict[str, Any]) -> None:
