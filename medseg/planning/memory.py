@@ -164,10 +164,7 @@ def estimate_patch_bytes(
         (KEPT_TENSORS_PER_CONVOLUTION * n + 1) * size
         for n, size in zip(network.decoder_convolutions, maps[:-1], strict=True)
     ]
-    if twice:
-        elements = sum(maps) + sum(maps[:-1]) + max(encoder + decoder)
-    else:
-        elements = sum(encoder) + sum(decoder)
+    elements = sum(maps) + sum(maps[:-1]) + max(encoder + decoder) if twice else sum(encoder) + sum(decoder)
     if network.name in CONVOLUTIONS_PER_BLOCK:
         elements += KEPT_TENSORS_PER_CONVOLUTION * maps[0]  # the stem
     # While going back, the gradients of the two largest maps exist beside what is kept.

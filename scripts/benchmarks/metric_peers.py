@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -22,9 +22,7 @@ def find_peers() -> dict[str, Peer]:
         ("surface-distance", "surface_distance", run_surface_distance),
         ("monai", "monai.metrics", run_monai),
     ):
-        try:
-            importlib.import_module(module)
-        except ImportError:
+        if importlib.util.find_spec(module.partition(".")[0]) is None:
             print(f"{name} is not installed and left out")
         else:
             peers[name] = run
