@@ -136,13 +136,14 @@ def match_labels(theirs: LabelScheme, ours: LabelScheme) -> tuple[list[dict[int,
     Returns:
         the mixture of each channel, and where it comes from in words. A label that the model does not know begins with
         a logit of 0: weights drawn at random answer a trained network's strong features as loudly as the trained ones
-        do. Where the model knows none of them there is no mixture, and all are drawn anew. From a softmax to a sigmoid
-        a label's logit is counted from the background's, and from a sigmoid to a softmax the background's is 0; with
-        one label both give the model's very probabilities.
+        do. Where the model knows none of them, not even the background, there is no mixture, and all are drawn anew.
+        From a softmax to a sigmoid a label's logit is counted from the background's, and from a sigmoid to a softmax
+        the background's is 0; with one label both give the model's very probabilities.
     """
     first = int(theirs.output == "softmax")
     places = {name.casefold(): place for place, name in enumerate(theirs.names, start=first)}
-    if not any(name.casefold() in places for name in ours.names):
+    both_have_background = first and ours.output == "softmax"
+    if not both_have_background and not any(name.casefold() in places for name in ours.names):
         return None, dict.fromkeys(ours.names, "new")
     subtract = first and ours.output == "sigmoid"
     mixture: list[dict[int, float]] = []

@@ -159,6 +159,17 @@ def test_without_a_known_label_the_heads_are_new(tmp_path: Path, theirs: Any) ->
     torch.testing.assert_close(network.state_dict()["heads.0.weight"], build_for(other).state_dict()["heads.0.weight"])
 
 
+def test_the_background_is_known_where_no_label_is(tmp_path: Path) -> None:
+    write_model(tmp_path, plan_for())
+    other = plan_for(labels=LabelScheme.make({"kidney": 1, "cyst": 2}))
+    network, record = start_network(tmp_path, other)
+    images = patch(2, other)
+    found = logits(network, images)
+    torch.testing.assert_close(found[:, 0], logits(model_network(tmp_path), images)[:, 0])
+    assert not found[:, 1:].any()
+    assert record.labels == {"background": "background", "kidney": "new, 0 at first", "cyst": "new, 0 at first"}
+
+
 def test_a_deeper_network_takes_the_finest_stages(tmp_path: Path) -> None:
     write_model(tmp_path, plan_for())
     deeper = plan_for(network=DEEP)
