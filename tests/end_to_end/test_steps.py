@@ -6,6 +6,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 
 from medseg import Predictor, pipeline, read_segmentation
 from medseg.core.errors import PlanError
@@ -182,8 +183,9 @@ def test_another_format_and_probabilities_are_written_though_the_case_was_finish
     (name,) = [path.name for path in tmp_path.glob("*.mha")]
     masks = [read_segmentation(path) for path in (tmp_path / name, (tmp_path / name).with_suffix(".nii.gz"))]
     assert np.array_equal(masks[0].array, masks[1].array)
-    files = sorted((tmp_path / "probabilities").iterdir())
-    shares = np.stack([np.asarray(nib.load(path).dataobj) for path in files])
+    files = sorted((tmp_path / "probabilities" / "scan_9").iterdir())
+    assert {path.suffix for path in files} == {".mha"}  # in the masks' format
+    shares = np.stack([SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)) for path in files])
     assert shares.sum(0) == pytest.approx(1, abs=1e-5)
 
 
