@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from medseg.core.errors import PlanError
 from medseg.core.labels import LabelScheme
@@ -54,15 +54,27 @@ class NetworkPlan(Record):
     """
 
     name: str = "plain_unet"
-    features: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    kernels: tuple[tuple[int, ...], ...]
-    convolutions: tuple[int, ...]
-    decoder_convolutions: tuple[int, ...]
+    features: tuple[Count, ...]
+    strides: tuple[tuple[Count, ...], ...]
+    kernels: tuple[tuple[Count, ...], ...]
+    convolutions: tuple[Count, ...]
+    decoder_convolutions: tuple[Count, ...]
     bias: bool = True
     norm: Literal["instance", "batch"] = "instance"
     norm_epsilon: Annotated[float, Field(gt=0)] = 1e-5
     slope: Annotated[float, Field(ge=0)] = 1e-2
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        stages = len(self.features)
+        wanted = {"strides": stages, "kernels": stages, "convolutions": stages, "decoder_convolutions": stages - 1}
+        for name, count in wanted.items():
+            if len(getattr(self, name)) != count:
+                raise ValueError(f"{name} has {len(getattr(self, name))} entries, expected {count} for {stages} stages")
+        axes = {len(entry) for entry in (*self.strides, *self.kernels)}
+        if len(axes) != 1 or not axes <= {2, 3}:
+            raise ValueError(f"strides and kernels have {sorted(axes)} axes, expected 2 or 3 throughout")
+        return self
 
 
 class TrainingPlan(Record):
@@ -165,6 +177,15 @@ class Configuration(Record):
             voxels = " x ".join(map(str, patch_size))
             raise ValueError(f"a patch of {voxels} voxels, expected at most {LARGEST_PATCH_VOXELS} in all")
         return patch_size
+
+    @model_validator(mode="after")
+    def _check_axes(self) -> Self:
+        axes = len(self.network.kernels[0])
+        if axes != self.dimensions:
+            raise ValueError(f"the network's kernels have {axes} axes, expected {self.dimensions} by dimensions")
+        if self.dimensions == 2 and self.patch_size[0] != 1:
+            raise ValueError(f"a patch of {self.patch_size[0]} slices, expected 1 by dimensions")
+        return self
 
 
 class Plan(Record):

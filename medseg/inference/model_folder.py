@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,12 +21,14 @@ from medseg.core.manifest import hash_file
 from medseg.core.model import Member, ModelRecord
 from medseg.core.plan import Configuration, NetworkPlan, Plan
 from medseg.core.plugins import Plugin, find_plugin
-from medseg.networks import BuildNetwork, build_network, is_object
+from medseg.networks import UNETS, BuildNetwork, build_network, is_object
 
 logger = logging.getLogger(__name__)
 
 RECORD = "model.json"
 PLAN = "plan.json"
+# Of weights that do not fit, so many are told, with so many characters.
+MOST_MISFITS, LONGEST_MISFIT = 3, 200
 
 
 @dataclass(frozen=True)
@@ -245,10 +249,31 @@ def _load_network(
     bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if bad:
         raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path)
+    _refuse_patch(configuration, path)
     outputs = model.plan.labels.channel_count
-    network = build_network(configuration, inputs, outputs, network=architecture)
+    # Our own U-Nets are built without memory and given the file's numbers: a made-up plan then takes none, and nothing
+    # is drawn only to be written over. Other networks may look at their own numbers while they are built.
+    ours = architecture is None and configuration.network.name in UNETS
+    with torch.device("meta") if ours else contextlib.nullcontext():
+        network = build_network(configuration, inputs, outputs, network=architecture)
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict({name: _own(tensor) for name, tensor in weights.items()}, assign=ours)
     except RuntimeError as error:
-        raise ModelError(f"the weights do not fit the plan's network: {error}", file=path) from None
+        # PyTorch says it of every weight, a line each.
+        said = [line.strip()[:LONGEST_MISFIT] for line in str(error).splitlines()[1 : 1 + MOST_MISFITS]]
+        raise ModelError(f"the weights do not fit the plan's network: {'; '.join(said)}", file=path) from None
     return network.to(device).eval()
+
+
+def _refuse_patch(configuration: Configuration, path: Path) -> None:
+    """Our own U-Nets take only what their strides divide; raises ModelError for another window."""
+    network = configuration.network
+    steps = [math.prod(strides) for strides in zip(*network.strides, strict=True)]
+    patch = configuration.patch_size[3 - configuration.dimensions :]
+    if network.name in UNETS and any(size % step for size, step in zip(patch, steps, strict=True)):
+        raise ModelError(f"the plan's patch {list(patch)} is not divisible by the strides' products {steps}", file=path)
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A tensor in memory of its own, not the file's, that computes in float32."""
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)

@@ -98,6 +98,40 @@ def test_a_fault_that_entries_of_a_list_share_is_said_once() -> None:
     assert len(features) < 400
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"features": [8]}, r"network: strides has 2 entries, expected 1 for 1 stages"),
+        ({"decoder_convolutions": []}, "decoder_convolutions has 0 entries, expected 1 for 2 stages"),
+        ({"kernels": [[1, 3, 3], [3, 3]]}, r"strides and kernels have \[2, 3\] axes"),
+        ({"features": [], "strides": [], "kernels": [], "convolutions": []}, "entries, expected -1"),
+        ({"strides": [[1, 1, 1], [0, 2, 2]]}, "strides.1.0: .*found 0"),
+        ({"features": [8, -16]}, "features.1: .*found -16"),
+    ],
+)
+def test_stages_that_do_not_fit_one_another_are_refused(change: dict[str, object], said: str) -> None:
+    content = json.loads(PLAN.to_json())
+    content["configurations"]["3d_fullres"]["network"].update(change)
+    with pytest.raises(FormatError, match=said):
+        Plan.parse(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dimensions": 2}, "kernels have 3 axes, expected 2"),
+        ({"dimensions": 2, "network": "flat"}, "a patch of 16 slices, expected 1"),
+    ],
+)
+def test_a_network_of_other_axes_is_refused(change: dict[str, object], said: str) -> None:
+    content = json.loads(PLAN.to_json())
+    entry = content["configurations"]["3d_fullres"]
+    flat = {**entry["network"], "strides": [[1, 1], [2, 2]], "kernels": [[3, 3], [3, 3]]}
+    entry.update({**change, "network": flat if "network" in change else entry["network"]})
+    with pytest.raises(FormatError, match=said):
+        Plan.parse(content)
+
+
 def test_a_patch_that_no_machine_holds_is_refused_by_name() -> None:
     content = json.loads(PLAN.to_json())
     content["configurations"]["3d_fullres"]["patch_size"] = [1000, 1000, 1000]

@@ -156,6 +156,37 @@ def test_weights_that_cannot_be_used_are_refused(tmp_path: Path, change: Any, me
     with pytest.raises(ModelError, match=message) as caught:
         Predictor.load(tmp_path, device="cpu")
     assert caught.value.file == str(tmp_path / WEIGHTS)
+    assert len(str(caught.value)) < 700
+
+
+def test_a_made_up_plan_takes_no_memory(tmp_path: Path) -> None:
+    plan, configuration = write_model(tmp_path)
+    network = configuration.network.model_copy(update={"features": (10**6,) * len(configuration.network.features)})
+    other = plan.model_copy(
+        update={"configurations": {configuration.name: configuration.model_copy(update={"network": network})}}
+    )
+    finish_model(tmp_path, other, open_model(tmp_path).record)
+    with pytest.raises(ModelError, match=r"do not fit the plan's network: .*1000000"):  # 10^14 bytes were they drawn
+        Predictor.load(tmp_path, device="cpu")
+
+
+def test_a_patch_that_the_network_cannot_take_is_refused(tmp_path: Path) -> None:
+    plan, configuration = write_model(tmp_path)
+    changed = configuration.model_copy(update={"patch_size": (16, 15, 16)})
+    other = plan.model_copy(update={"configurations": {configuration.name: changed}})
+    finish_model(tmp_path, other, open_model(tmp_path).record)
+    with pytest.raises(ModelError, match=r"\[16, 15, 16\] is not divisible"):
+        Predictor.load(tmp_path, device="cpu")
+
+
+def test_halves_in_a_file_compute_in_float32(tmp_path: Path) -> None:
+    write_model(tmp_path, folds=(0,))
+    replace_weights(tmp_path, lambda weights: weights.update({name: tensor.half() for name, tensor in weights.items()}))
+    model = open_model(tmp_path)
+    (network,) = load_networks(model, model.record.members[0], (0,), torch.device("cpu"))
+    assert {tensor.dtype for tensor in network.state_dict().values()} == {torch.float32}
+    (tmp_path / WEIGHTS).write_bytes(b"")  # the network does not look at the file again
+    assert all(torch.isfinite(tensor).all() for tensor in network.parameters())
 
 
 def test_what_is_no_safetensors_file_is_refused_and_not_executed(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from medseg.inference.sliding_window import Forward
 logger = logging.getLogger(__name__)
 
 # Part of the key of the cache: to be raised when converted networks change.
-CONVERSION = "medseg-openvino-1"
+CONVERSION = "medseg-openvino-2"
+# Whose layers are told apart by their names, settings and weights.
+PACKAGES = ("medseg", "monai", "torch")
 
 
 def find_cache() -> Path:
@@ -55,8 +58,12 @@ def write_openvino(network: nn.Module, configuration: Configuration, channels: i
         onnx_path = Path(folder) / "network.onnx"
         write_onnx(network, configuration, channels, onnx_path)
         # Reading the file directly, not by convert_model: that one reports each use to a server.
-        model = openvino.Core().read_model(onnx_path)
-        model.reshape(list(window_shape(configuration, channels)))
+        try:
+            model = openvino.Core().read_model(onnx_path)
+            model.reshape(list(window_shape(configuration, channels)))
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise ModelError(f"OpenVINO cannot convert the network: {reason}", remedy="Use --engine torch") from None
         xml, weights = Path(folder) / "network.xml", Path(folder) / "network.bin"
         openvino.serialize(model, xml, weights)
         del model
@@ -121,6 +128,8 @@ def make_openvino_forward(
         ModelError: the network has a layer that cannot be converted.
     """
     _need_openvino()
+    if not _is_of_packages(network):
+        return _convert_for_now(network, configuration, channels, precision)
     key = hash_network(network, configuration, channels)
     path = (cache or find_cache()) / f"{key}.xml"
     if not _is_whole(path):
@@ -128,17 +137,27 @@ def make_openvino_forward(
             _write_to_cache(network, configuration, channels, path)
         except OSError as error:
             logger.info("the cache %s cannot be written (%s)", path.parent, error.strerror)
-            with tempfile.TemporaryDirectory() as folder:
-                own = Path(folder) / "network.xml"
-                write_openvino(network, configuration, channels, own)
-                return open_openvino(own, configuration, precision)
+            return _convert_for_now(network, configuration, channels, precision)
     return open_openvino(path, configuration, precision)
 
 
+def _is_of_packages(network: nn.Module) -> bool:
+    """Whether every layer comes from a package whose version is in the key; a user's own code may change any day."""
+    return all(type(module).__module__.partition(".")[0] in PACKAGES for module in network.modules())
+
+
+def _convert_for_now(network: nn.Module, configuration: Configuration, channels: int, precision: Precision) -> Forward:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.xml"
+        write_openvino(network, configuration, channels, path)
+        return open_openvino(path, configuration, precision)
+
+
 def hash_network(network: nn.Module, configuration: Configuration, channels: int) -> str:
-    """The SHA-256 of all that a converted network depends on, the version of OpenVINO included."""
+    """The SHA-256 of all that a converted network depends on, the versions of the packages included."""
     digest = hashlib.sha256()
-    parts = [CONVERSION, _need_openvino().__version__, torch.__version__, str(network), str(channels)]
+    parts = [CONVERSION, _need_openvino().__version__, str(network), str(channels)]
+    parts += [f"{name} {_find_version(name)}" for name in PACKAGES]
     parts += [str(configuration.patch_size), configuration.network.model_dump_json()]
     digest.update("\n".join(parts).encode())
     state: Mapping[str, Tensor] = network.state_dict()
@@ -146,6 +165,13 @@ def hash_network(network: nn.Module, configuration: Configuration, channels: int
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(tensor.detach().float().cpu().numpy()).data)
     return digest.hexdigest()
+
+
+def _find_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _write_to_cache(network: nn.Module, configuration: Configuration, channels: int, path: Path) -> None:

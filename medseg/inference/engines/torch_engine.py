@@ -35,7 +35,10 @@ def as_forward(network: nn.Module, dimensions: int, precision: torch.dtype = tor
         a function (window, channel, a, b, c) to logits (window, output, a, b, c), float32.
     """
     layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
-    network.eval().to(memory_format=layout)  # type: ignore[call-overload]
+    network.eval()
+    for parameter in network.parameters():
+        if parameter.dim() == dimensions + 2:  # a network of volumes may have layers of slices
+            parameter.data = parameter.data.contiguous(memory_format=layout)
 
     def forward(windows: Tensor) -> Tensor:
         x = windows.squeeze(2) if dimensions == 2 else windows

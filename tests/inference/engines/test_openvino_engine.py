@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 if (
     find_spec("openvino") is None or find_spec("onnxscript") is None
@@ -121,6 +122,35 @@ def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_cache() == tmp_path / ".cache" / "medseg" / "openvino"
+
+
+def test_a_user_s_own_layers_are_converted_each_time(tmp_path: Path) -> None:
+    class Own(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.conv, self.factor = nn.Conv3d(CHANNELS, OUTPUTS, 3, padding=1), factor
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [self.factor * self.conv(x)]
+
+    configuration = make_network()[1]
+    windows = make_windows(configuration)
+    first, second = Own(1.0).eval(), Own(2.0).eval()
+    second.load_state_dict(first.state_dict())  # the same name, the same weights, other code
+    for network in (first, second):
+        forward = make_forward(network, configuration, CHANNELS, CPU, engine="openvino", cache=tmp_path)
+        assert torch.allclose(forward(windows), compute_plainly(network, windows, 3), atol=1e-3, rtol=1e-3)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_converted_is_refused(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def forward(self, x: Tensor) -> list[Tensor]:
+            return [torch.linalg.lstsq(x, x).solution]
+
+    with pytest.raises(ModelError, match=r"cannot be (written|converted)|cannot convert"):
+        write_openvino(Odd(), make_network()[1], CHANNELS, tmp_path / "model.xml")
+    assert not list(tmp_path.iterdir())
 
 
 def test_written_files_are_opened_without_the_network(tmp_path: Path) -> None:

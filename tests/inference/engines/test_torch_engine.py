@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from medseg.core.plan import NetworkPlan
-from medseg.inference.engines import make_forward, torch_engine
+from medseg.inference.engines import as_forward, make_forward, torch_engine
 from medseg.inference.engines.fused_blocks import LARGE_IMAGE, FusedBlock, LargeUp, fuse_blocks
 from medseg.networks import build_network
 from medseg.networks.blocks import ConvBlock
@@ -152,6 +152,45 @@ def test_a_network_of_other_layers_runs_too() -> None:
     assert torch.equal(make_forward(network, configuration, CHANNELS, CPU)(windows), expected)
     lower = make_forward(network, configuration, CHANNELS, CPU, precision="bf16")(windows)
     assert torch.allclose(lower, expected, atol=0.05)
+
+
+def test_a_network_of_volumes_may_have_layers_of_slices() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.slices, self.volume = nn.Conv2d(CHANNELS, 4, 3, padding=1), nn.Conv3d(4, OUTPUTS, 3, padding=1)
+
+        def forward(self, x: Tensor) -> list[Tensor]:
+            (n, c, a, h, w) = x.shape
+            features: Tensor = self.slices(x.transpose(1, 2).reshape(n * a, c, h, w))
+            return [self.volume(features.reshape(n, a, 4, h, w).transpose(1, 2))]
+
+    configuration = make_configuration(channels=CHANNELS)
+    network, windows = Mixed().eval(), make_windows(configuration)
+    expected = compute_plainly(network, windows, 3)
+    assert torch.allclose(as_forward(network, 3)(windows), expected, atol=1e-5)
+    assert torch.allclose(make_forward(network, configuration, CHANNELS, CPU)(windows), expected, atol=1e-5)
+
+
+class OwnBlock(ConvBlock):
+    """A user's block: of our kind, with another forward."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features to features."""
+        return super().forward(x) + 1
+
+
+def test_a_user_s_own_block_keeps_its_forward() -> None:
+    network, configuration = make_network()
+    block = network.encoder[0][0]  # type: ignore[index,operator]
+    block.__class__ = OwnBlock
+    windows = make_windows(configuration)
+    expected = compute_plainly(network, windows, 3)
+    for count in (1, 3):
+        logits = make_forward(network, configuration, CHANNELS, CPU)(windows[:count])
+        assert torch.equal(logits, expected[:count])
+    lower = make_forward(network, configuration, CHANNELS, CPU, precision="bf16")(windows)
+    assert float((lower - expected).abs().mean()) < 0.03 * float(expected.std())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
