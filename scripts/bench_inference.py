@@ -9,12 +9,14 @@ Parts:
   export    the way from logits to a mask alone (bench_export.py)
   resample  resampling alone (bench_resample.py)
 
-Usage: python scripts/bench_inference.py [--parts small,large] [--repeats 3] [--nnunet-python PYTHON] [--quick]
+Usage: python scripts/bench_inference.py [--parts small,large] [--rounds 3] [--nnunet-python PYTHON] [--quick]
        [--models FOLDER] [--output FOLDER]
-The models are those of $MEDSEG_TEST_DATA/models where --models is not given, the references those of the folder data
-beside it. Printed are medians of wall-clock, CPU-seconds and peak memory, children included, and medseg's parts of
-nnU-Net's with their range over the alternations; what was asked for is said to be reached or missed. OUTPUT keeps the
-masks, the processes' own words and results.json. --quick takes few cases, once.
+In a round everyone predicts every case once. The models are those of $MEDSEG_TEST_DATA/models where --models is not
+given, the references those of the folder data beside it. Printed are medians over the rounds of wall-clock and
+CPU-seconds for all cases and of peak memory, children included, and medseg's parts of nnU-Net's with their range over
+the rounds; what was asked for is said to be reached or missed. OUTPUT keeps the masks, the processes' own words and
+results.json. --quick takes few cases, one round. On two cores a round of small takes a minute and a half, of large
+two minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.contestants import Taken, WarmProcess, compare, format_ratios, format_taken, measure_command
+from benchmarks.contestants import Taken, WarmProcess, add_up, compare, format_ratios, format_taken, measure_command
 from benchmarks.masks import count_differing, score_folder
 from benchmarks.nnunet_folders import find_version
 
@@ -53,7 +55,7 @@ class Setting:
 
     models: Path
     output: Path
-    repeats: int
+    rounds: int
     nnunet_python: str
     quick: bool
 
@@ -93,8 +95,8 @@ def run_small(setting: Setting) -> dict:
     ours = [find_medseg(), "predict", str(images), "--model", str(model), "--device", "cpu"]
     rows: dict[str, list[Taken]] = {THEIRS: [], OURS: []}
     differing = []
-    for repeat in range(setting.repeats):
-        folder = setting.output / "small" / str(repeat)
+    for number in range(setting.rounds):
+        folder = setting.output / "small" / str(number)
         masks = {name: folder / name for name in rows}
         folder.mkdir(parents=True)
         commands = {THEIRS: [*theirs, "-o", str(masks[THEIRS])], OURS: [*ours[:3], str(masks[OURS]), *ours[3:]]}
@@ -137,12 +139,17 @@ def run_large(setting: Setting) -> dict:
             process.predict(
                 [images[0]], folder / "first" / name / "first.nii.gz"
             )  # not counted: it compiles and allocates
-        for _ in range(setting.repeats):
+        each: dict[str, list[Taken]] = {name: [] for name in starts}  # case by case, round after round
+        for _ in range(setting.rounds):
             for image in images:
                 case = image.name.replace("_0000.nii.gz", ".nii.gz")
                 for name, process in running.items():
-                    rows[name].append(process.predict([image], folder / name / case))
+                    each[name].append(process.predict([image], folder / name / case))
+            for name, taken in rows.items():
+                taken.append(add_up(each[name][-len(images) :]))
     ratios = print_rows(f"large: {len(images)} sarcoma MR scans, warm", rows)
+    for name in ratios:
+        print(f"{name:<22}{format_ratios(compare(each[name], each[THEIRS]))}   case by case")
     wrong = print_differing([count_differing(folder / OURS, folder / THEIRS)])
     print_verdict("all exact masks equal nnU-Net's", wrong == 0)
     for name, limit in LARGE_CPU.items():
@@ -176,7 +183,7 @@ def run_script(name: str) -> Callable[[Setting], dict]:
     """A part that is a benchmark of its own; it prints its own table."""
 
     def run(setting: Setting) -> dict:
-        command = [sys.executable, str(Path(__file__).with_name(name)), "--repeats", str(setting.repeats)]
+        command = [sys.executable, str(Path(__file__).with_name(name)), "--repeats", str(setting.rounds)]
         print(f"{name}:", flush=True)
         return {"exit_code": subprocess.run(command, check=False).returncode}
 
@@ -185,8 +192,10 @@ def run_script(name: str) -> Callable[[Setting], dict]:
 
 def print_rows(title: str, rows: dict[str, list[Taken]]) -> dict[str, dict[str, list[float]]]:
     """What each took and our parts of nnU-Net's; returns the parts."""
+    count = len(rows[THEIRS])
     print(
-        f"\n{title}, {len(rows[THEIRS])} alternations; medians, then parts of nnU-Net's: median (smallest to largest)"
+        f"\n{title}, {count} round{'s' if count > 1 else ''}; medians of a round, then parts of nnU-Net's: median "
+        "(smallest to largest)"
     )
     ratios = {name: compare(taken, rows[THEIRS]) for name, taken in rows.items() if name != THEIRS}
     for name, taken in rows.items():
@@ -223,7 +232,7 @@ PARTS: dict[str, Callable[[Setting], dict]] = {
 def read_options() -> tuple[Setting, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS), help="which, separated by commas")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", "--repeats", type=int, default=3, help="how often everyone predicts every case")
     parser.add_argument("--nnunet-python", default=sys.executable, help="a Python that has nnunetv2")
     parser.add_argument("--models", type=Path, help="the given models (default: below $MEDSEG_TEST_DATA)")
     parser.add_argument("--output", type=Path, help="an empty folder; a temporary one if not given")
@@ -236,15 +245,15 @@ def read_options() -> tuple[Setting, list[str]]:
         parser.error("set MEDSEG_TEST_DATA or give --models")
     models = (options.models or Path(os.environ["MEDSEG_TEST_DATA"]) / "models").resolve()
     output = (options.output or Path(tempfile.mkdtemp(prefix="bench_inference_"))).resolve()
-    repeats = 1 if options.quick else options.repeats
-    return Setting(models, output, repeats, options.nnunet_python, options.quick), parts
+    rounds = 1 if options.quick else max(1, options.rounds)
+    return Setting(models, output, rounds, options.nnunet_python, options.quick), parts
 
 
 def main() -> None:
     setting, parts = read_options()
     version = find_version(setting.nnunet_python)
     setting.output.mkdir(parents=True, exist_ok=True)
-    print(f"nnU-Net {version}; {setting.repeats} repeats; output in {setting.output}", flush=True)
+    print(f"nnU-Net {version}; rounds: {setting.rounds}; output in {setting.output}", flush=True)
     results = {}
     for part in parts:
         if part in ("small", "large") and version is None:

@@ -79,6 +79,11 @@ class WarmProcess:
         return json.loads(line)
 
 
+def add_up(rows: Sequence[Taken]) -> Taken:
+    """What several runs took together: times added, the highest peak."""
+    return Taken(sum(row.wall_s for row in rows), sum(row.cpu_s for row in rows), max(row.peak_gb for row in rows))
+
+
 def compare(ours: Sequence[Taken], theirs: Sequence[Taken]) -> dict[str, list[float]]:
     """Our part of what the peer took in each alternation, by field."""
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from benchmarks.contestants import Taken, compare, measure_command
+from benchmarks.contestants import Taken, add_up, compare, measure_command
 from benchmarks.masks import count_differing, score_folder
 from benchmarks.nnunet_recipes import RECIPES, Recipe
 from benchmarks.peak_memory import list_tree
@@ -50,6 +50,10 @@ def test_score_is_the_mean_over_labels(tmp_path: Path) -> None:
 def test_ratios_are_ours_to_theirs() -> None:
     ratios = compare([Taken(1, 2, 1)], [Taken(4, 2, 2)])
     assert ratios == {"wall_s": [0.25], "cpu_s": [1.0], "peak_gb": [0.5]}
+
+
+def test_a_round_adds_times_and_keeps_the_peak() -> None:
+    assert add_up([Taken(1, 2, 3), Taken(4, 5, 1)]) == Taken(5, 7, 3)
 
 
 @pytest.mark.skipif(not Path("/proc/thread-self/children").exists(), reason="/proc does not list children here")
