@@ -39,14 +39,16 @@ TRAINING = TrainingPlan(
 
 def make_configuration(
     *,
-    dimensions: int = 3,
+    dimensions: int | None = None,
     network: NetworkPlan | None = None,
     patch_size: tuple[int, int, int] | None = None,
     batch_size: int = 2,
     channels: int = 1,
     **training: Any,
 ) -> Configuration:
-    """A configuration whose network learns in milliseconds."""
+    """A configuration whose network learns in milliseconds; in 3D where neither network nor number says otherwise."""
+    if dimensions is None:
+        dimensions = 3 if network is None else len(network.kernels[0])
     flat = dimensions == 2
     return Configuration.model_validate(
         {
