@@ -116,6 +116,8 @@ def _average_pool(stride: Sequence[int]) -> nn.Module:
 def initialise(module: nn.Module) -> None:
     """Draw a convolution's weights as He et al. (2015) do for leaky ReLU, biases 0; use with ``Module.apply``."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        if module.weight.is_meta:  # built for its shapes: PyTorch would load its compiler to draw nothing
+            return
         nn.init.kaiming_normal_(module.weight, a=LEAKY_SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

@@ -1,6 +1,8 @@
 """Model folders: whole, hashed, finite, and inside themselves."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -223,3 +225,17 @@ def test_a_cascades_first_stage_is_hashed_and_checked(tmp_path: Path) -> None:
     finish_model(tmp_path, plan, record.model_copy(update={"members": (without,)}))
     with pytest.raises(ModelError, match="without its folds"):
         open_model(tmp_path)
+
+
+def test_loading_a_model_loads_no_compiler(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    code = """
+import sys
+from medseg.inference import Predictor
+Predictor.load(sys.argv[1], device="cpu")
+slow = ("torch._dynamo", "torch._inductor", "sympy", "monai", "onnx", "openvino", "pandas", "matplotlib", "SimpleITK")
+print([name for name in slow if name in sys.modules])
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
