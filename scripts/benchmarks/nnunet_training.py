@@ -5,10 +5,9 @@ polynomial decay of the learning rate follows the clock, from the first step to 
 of 250 steps. With --recipe, a plan.json of medseg, patch, batch, network, optimiser, learning rate and weight decay
 are those of that plan; augmentation, sampling, loss and all else stay nnU-Net's. The validation cases of fold 0 are
 predicted from the preprocessed files by nnU-Net's predictor with mirroring and a step of 0.5, as its own validation
-does it, but in this process, which saves starting two workers.
+does it, but in this process, which saves starting two workers, and after the time.
 
-Usage: python nnunet_training.py --root ROOT --began EPOCH_SECONDS --seconds 900 [--recipe plan.json]
-       [--predict-beyond] --output FILE
+Usage: python nnunet_training.py --root ROOT --began EPOCH_SECONDS --seconds 900 [--recipe plan.json] --output FILE
 ROOT is made by nnunet_folders.py; the masks go to ROOT/masks, the times and the number of steps to FILE, as JSON.
 """
 
@@ -33,10 +32,7 @@ PROCESSES = 2
 STEPS_PER_EPOCH, VALIDATION_STEPS = 50, 4  # as medseg's cpu preset has it
 EXPONENT = 0.9  # of nnU-Net's decay
 WARM_UP_STEPS = 20  # as medseg begins with AdamW
-REHEARSED_SHARE = 10  # one case in so many
-PREDICTION_MARGIN = 1.1
 SHORTEST_TRAINING_S = 5.0  # where the time is too short for anything, as medseg refuses it
-SCORING_S = 3.0  # leaving the process and scoring the masks
 
 
 class DeadlineTrainer(nnUNetTrainer):
@@ -46,7 +42,6 @@ class DeadlineTrainer(nnUNetTrainer):
     began = 0.0
     steps = 0
     step_seconds = 0.0
-    predict_beyond = False
     recipe: dict | None = None  # the ``training`` part of medseg's configuration
 
     def configure_optimizers(self):
@@ -79,8 +74,6 @@ class DeadlineTrainer(nnUNetTrainer):
     def run_training(self) -> None:
         """nnU-Net's loop over epochs, ended by the clock."""
         self.on_train_start()
-        if not self.predict_beyond:
-            self.stop_at -= self.rehearse_prediction()
         self.began = time.time()
         self.stop_at = max(self.stop_at, self.began + SHORTEST_TRAINING_S)
         print(f"{self.stop_at - self.began:.0f} s for training")
@@ -101,25 +94,6 @@ class DeadlineTrainer(nnUNetTrainer):
                 self.on_validation_epoch_end(overlaps)
             self.on_epoch_end()
         self.on_train_end()
-
-    def rehearse_prediction(self) -> float:
-        """Seconds to keep for predicting the validation cases, measured on a few with the untrained network."""
-        voxels = self.count_voxels(self.do_split()[1])
-        by_size = sorted(voxels, key=voxels.__getitem__)
-        # Evenly from the middle of the sizes: of eight cases the fourth.
-        few = by_size[(len(by_size) - 1) % REHEARSED_SHARE // 2 :: REHEARSED_SHARE]
-        target = Path(self.output_folder) / "rehearsal"
-        self.predict_cases(few[:1], target)
-        began = time.time()
-        self.predict_cases(few, target)
-        self.set_deep_supervision_enabled(True)
-        share = sum(voxels.values()) / sum(voxels[case] for case in few)
-        return (time.time() - began) * share * PREDICTION_MARGIN + SCORING_S
-
-    def count_voxels(self, cases: list[str]) -> dict[str, int]:
-        """The voxels of each prepared case."""
-        dataset = self.dataset_class(self.preprocessed_dataset_folder, list(cases))
-        return {case: int(np.prod(dataset.load_case(case)[0].shape)) for case in cases}
 
     def predict_cases(self, cases: list[str], target: Path) -> None:
         """Predict prepared cases as nnU-Net's validation does, and write the masks into ``target``."""
@@ -206,9 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--began", type=float, required=True, help="when the clock started, seconds since 1970")
-    parser.add_argument("--seconds", type=float, required=True, help="wall-clock from there to scored masks")
+    parser.add_argument("--seconds", type=float, required=True, help="wall-clock from there to the end of training")
     parser.add_argument("--recipe", type=Path)
-    parser.add_argument("--predict-beyond", action="store_true", help="train to the end of the time, predict after it")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else PROCESSES)
@@ -220,7 +193,7 @@ def main() -> None:
     # two threads that share each convolution. Not earlier, since nnU-Net's planner fails with 0.
     os.environ.update(nnUNet_n_proc_DA="0")
     trainer = make_trainer(options.root, plans, recipe)
-    trainer.stop_at, trainer.predict_beyond = options.began + options.seconds, options.predict_beyond
+    trainer.stop_at = options.began + options.seconds
     trainer.run_training()
     marks["train"] = time.time()
     trainer.predict_cases(trainer.do_split()[1], options.root / "masks")

@@ -20,14 +20,18 @@ def make_plan(
     dimensions: int = 3,
 ) -> tuple[Plan, Configuration]:
     network = NetworkPlan(
-        features=(8,), strides=((1, 1, 1),), kernels=((3, 3, 3),), convolutions=(2,), decoder_convolutions=()
+        features=(8,),
+        strides=((1,) * dimensions,),
+        kernels=((3,) * dimensions,),
+        convolutions=(2,),
+        decoder_convolutions=(),
     )
     configuration = Configuration(
         name="3d_fullres" if dimensions == 3 else "2d",
         dimensions=dimensions,
         spacing_mm=spacing_mm,
         median_shape=(16, 16, 16),
-        patch_size=(16, 16, 16),
+        patch_size=(16 if dimensions == 3 else 1, 16, 16),
         batch_size=2,
         batch_dice=False,
         normalisation=normalisation,
