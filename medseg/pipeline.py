@@ -127,7 +127,7 @@ def plan(
     if dataset is None or workspace is None:
         raise PlanError("nothing to plan for", remedy="Give DATASET and --workspace, or nnU-Net's files")
     if like is not None:
-        from medseg.training.starts import open_template
+        from medseg.training.fine_tuning.starts import open_template
 
         request["template"] = open_template(like)
     outcomes, space = fingerprint(dataset, workspace, **named).outcomes, Workspace(Path(workspace))

@@ -17,10 +17,10 @@ from medseg.core.errors import ResourceError
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import UNETS
 from medseg.planning.memory import BYTES_PER_GB, FIXED_GB, estimate_memory_gb
+from medseg.training.distributed.parallel import find_ranks
 from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job
 from medseg.training.learner import make_learner, make_recipe
-from medseg.training.parallel import find_ranks
 from medseg.training.patches.recipe import Batch, Recipe
 from medseg.training.patches.sampling import generator_of
 from medseg.training.steps import take_step

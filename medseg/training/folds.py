@@ -14,15 +14,15 @@ from medseg.networks import BuildNetwork
 from medseg.preprocessing import PreparedCase
 from medseg.preprocessing.previous import PreviousMask
 from medseg.training.cascade import add_previous
+from medseg.training.distributed.parallel import find_ranks
 from medseg.training.faults import name_of
+from medseg.training.fine_tuning.starts import Start, open_start
 from medseg.training.job import Job, TrainedFold
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback
-from medseg.training.parallel import find_ranks
 from medseg.training.patches.inspection import find_gaps
 from medseg.training.patches.loader import Source
 from medseg.training.patches.memory_cases import MemoryCase, hold_in_memory
-from medseg.training.starts import Start, open_start
 from medseg.training.trainer import train_network
 
 # Of the training plan: what may be another when a run goes on, because it changes how long or how it is computed alone.

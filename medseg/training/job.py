@@ -13,11 +13,11 @@ from medseg.augmentation import DEFAULT_AUGMENTATIONS, Augmentation
 from medseg.core.manifest import CaseOutcome
 from medseg.core.plan import Configuration, Plan
 from medseg.networks import BuildNetwork
+from medseg.training.distributed.parallel import ALONE, Ranks
+from medseg.training.fine_tuning.starts import Start
 from medseg.training.losses import Loss
 from medseg.training.monitor import Callback, EpochRecord
-from medseg.training.parallel import ALONE, Ranks
 from medseg.training.patches.loader import Source
-from medseg.training.starts import Start
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from medseg.augmentation import Augmentation, Scene, enlarge_patch
 from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.plan import TrainingPlan
 from medseg.networks import UNETS, build_network, checkpoint_gradients
+from medseg.training.distributed.gradient_sum import GradientSum
+from medseg.training.distributed.shared_norm import share_batch_norms
 from medseg.training.faults import is_out_of_memory, name_faults
-from medseg.training.gradient_sum import GradientSum
 from medseg.training.job import Job
 from medseg.training.losses import DetailedLoss, Loss, build_loss
 from medseg.training.patches.loader import Recipe
-from medseg.training.shared_norm import share_batch_norms
 from medseg.training.steps import Forward, Learner
 
 logger = logging.getLogger(__name__)

@@ -22,9 +22,9 @@ from medseg.io.files import split_ending
 from medseg.postprocessing import choose_rules, tabulate_case
 from medseg.training.checkpoint import load_checkpoint
 from medseg.training.choosing import Candidate, Choice, choose_candidate, rate_candidates
+from medseg.training.fine_tuning.transfer import describe_start
 from medseg.training.origin import read_plugins
 from medseg.training.splits import Fold, finished_folds
-from medseg.training.transfer import describe_start
 from medseg.training.validation import read_reference
 
 logger = logging.getLogger(__name__)

@@ -20,11 +20,11 @@ from medseg.planning import Template, read_folds
 from medseg.preprocessing import open_prepared, read_index
 from medseg.training.budget import predict_seconds, share_budget, time_window
 from medseg.training.cascade import list_missing_folds
+from medseg.training.fine_tuning.starts import open_template
 from medseg.training.runs import run_fold
 from medseg.training.settings import change_settings
 from medseg.training.splits import Fold
 from medseg.training.stages import order_stages
-from medseg.training.starts import open_template
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from medseg.training.checkpoint import (
     unpack_optimiser,
 )
 from medseg.training.ema import copy_tensors, make_averaged
+from medseg.training.fine_tuning.transfer import start_network
 from medseg.training.job import Job
 from medseg.training.learner import make_learner, make_recipe
 from medseg.training.monitor import rewrite_log
@@ -32,7 +33,6 @@ from medseg.training.plateau import has_settled
 from medseg.training.progress import Progress, pack_progress, unpack_progress
 from medseg.training.schedule import format_duration
 from medseg.training.steps import Learner, Outcome
-from medseg.training.transfer import start_network
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from medseg.core.workspace import Workspace, read_plan
 from medseg.preprocessing import PreparedCase
 from medseg.preprocessing.previous import PreviousMask
 from medseg.training.cascade import gather_previous
+from medseg.training.distributed.parallel import Ranks, find_ranks
 from medseg.training.dry_run import note_memory
+from medseg.training.fine_tuning.starts import open_start
 from medseg.training.folds import train_fold
 from medseg.training.origin import mark_network, note_origin, split_objects
-from medseg.training.parallel import Ranks, find_ranks
 from medseg.training.settings import change_settings
 from medseg.training.splits import Fold, split_cases
-from medseg.training.starts import open_start
 from medseg.training.validation import Validator, make_validator, mask_ending, read_reference, validate_case
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from medseg.augmentation import Augmentation, Scene
 from medseg.core.labels import LabelScheme
-from medseg.training.gradient_sum import GradientSum
+from medseg.training.distributed.gradient_sum import GradientSum
+from medseg.training.distributed.parallel import Ranks
 from medseg.training.losses import Loss, encode_targets, supervise_depths
-from medseg.training.parallel import Ranks
 from medseg.training.patches.inputs import make_inputs
 from medseg.training.patches.loader import Batch
 

@@ -14,8 +14,8 @@ from itertools import islice
 import torch
 
 from medseg.core.errors import PlanError, ResourceError
-from medseg.training.agreement import end_step, share_quarantine, stop_together
 from medseg.training.alarms import find_alarms
+from medseg.training.distributed.agreement import end_step, share_quarantine, stop_together
 from medseg.training.ema import update_average
 from medseg.training.faults import explain_memory, is_out_of_memory
 from medseg.training.job import Job, TrainedFold

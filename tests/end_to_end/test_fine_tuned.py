@@ -11,7 +11,7 @@ from medseg.core.errors import ModelError, PlanError
 from medseg.core.plan import Plan
 from medseg.core.workspace import Workspace
 from medseg.inference import open_model
-from medseg.training.transfer import StartRecord
+from medseg.training.fine_tuning.transfer import StartRecord
 from tests.end_to_end.scans import write_data_set
 
 SETTINGS: dict[str, Any] = {"folds": "0", "configurations": ["2d"], "device": "cpu", "epochs": 1}

@@ -16,7 +16,8 @@ import torch
 from medseg.core.plan import Configuration, NetworkPlan
 from medseg.networks.unet import build_plain_unet
 from medseg.preprocessing import open_prepared
-from medseg.training import agreement, stopping, train_fold, trainer
+from medseg.training import stopping, train_fold, trainer
+from medseg.training.distributed import agreement
 from medseg.training.losses import soft_dice_loss
 from tests.training.examples import make_plan
 

@@ -15,8 +15,8 @@ from medseg.core.plan import Configuration, NetworkPlan, Plan
 from medseg.inference import load_networks, open_model, write_weights
 from medseg.inference.model_folder import finish_model
 from medseg.networks import build_network
-from medseg.training.starts import open_start, plan_of_model
-from medseg.training.transfer import StartRecord, begin_from
+from medseg.training.fine_tuning.starts import open_start, plan_of_model
+from medseg.training.fine_tuning.transfer import StartRecord, begin_from
 from tests.inference.nnunet.exports import write_model
 from tests.training.examples import NETWORK_3D, make_configuration, make_plan
 

@@ -10,12 +10,11 @@ import torch
 
 from medseg.core.errors import PlanError
 from medseg.training import EpochRecord, load_checkpoint
-from medseg.training.gradient_sum import GradientSum
+from medseg.training.distributed.gradient_sum import GradientSum
+from medseg.training.distributed.parallel import ALONE, Ranks, find_ranks
+from medseg.training.distributed.shared_norm import share_batch_norms
 from medseg.training.monitor import read_record
-from medseg.training.parallel import ALONE, Ranks, find_ranks
-from medseg.training.shared_norm import share_batch_norms
-from tests.training.examples import make_plan, prepare_cases
-from tests.training.parallel_process import (
+from tests.training.distributed.parallel_process import (
     KINDS,
     LONG,
     compute,
@@ -28,6 +27,7 @@ from tests.training.parallel_process import (
     read_found,
     train_kind,
 )
+from tests.training.examples import make_plan, prepare_cases
 
 
 @pytest.fixture(scope="module")

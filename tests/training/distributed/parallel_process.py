@@ -1,6 +1,6 @@
 """What each of several processes does for the tests of parallel training.
 
-``launch`` starts them; ``python -m tests.training.parallel_process FOLDER TASK ...`` is one of them, and
+``launch`` starts them; ``python -m tests.training.distributed.parallel_process FOLDER TASK ...`` is one of them, and
 writes what it found in each task to ``FOLDER/TASK.RANK.json``.
 """
 
@@ -21,19 +21,19 @@ from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration
 from medseg.preprocessing import open_prepared
 from medseg.training import train_fold
-from medseg.training.gradient_sum import GradientSum
+from medseg.training.distributed.gradient_sum import GradientSum
+from medseg.training.distributed.parallel import Ranks, find_ranks
+from medseg.training.distributed.shared_norm import share_batch_norms
 from medseg.training.job import TrainedFold
-from medseg.training.parallel import Ranks, find_ranks
-from medseg.training.shared_norm import share_batch_norms
 from tests.training.examples import NETWORK_3D, make_configuration, make_plan
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def launch(folder: Path, *tasks: str) -> subprocess.Popen[str]:
     """Start two processes through torchrun that do tasks one after the other."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "tests.training.parallel_process", str(folder), *tasks]
+    command += ["-m", "tests.training.distributed.parallel_process", str(folder), *tasks]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -11,9 +11,9 @@ from medseg.core.labels import LabelScheme
 from medseg.core.records import read_json
 from medseg.inference import load_networks, open_model
 from medseg.training import EpochRecord
+from medseg.training.fine_tuning.starts import open_start, open_template
+from medseg.training.fine_tuning.transfer import StartRecord
 from medseg.training.job import TrainedFold
-from medseg.training.starts import open_start, open_template
-from medseg.training.transfer import StartRecord
 from tests.inference.nnunet.exports import write_model
 from tests.training.examples import Setting, make_configuration, make_plan, make_setting
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from medseg.training.parallel import Ranks, find_ranks
+from medseg.training.distributed.parallel import Ranks, find_ranks
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 

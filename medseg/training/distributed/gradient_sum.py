@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from medseg.training.parallel import Ranks, notice_loss
+from medseg.training.distributed.parallel import Ranks, notice_loss
 
 # As PyTorch's own data-parallel training sends them: large enough for a network's speed, soon enough to hide behind the
 # rest of the backward pass.

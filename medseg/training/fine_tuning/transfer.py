@@ -13,9 +13,9 @@ from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration, Plan
 from medseg.core.records import Record
 from medseg.networks import build_network
-from medseg.training.fitting import Build, Edges, find_edges, fit_weights, match_inputs, match_labels
+from medseg.training.fine_tuning.fitting import Build, Edges, find_edges, fit_weights, match_inputs, match_labels
+from medseg.training.fine_tuning.starts import Start, describe_axes, name_inputs, read_start
 from medseg.training.job import Job
-from medseg.training.starts import Start, describe_axes, name_inputs, read_start
 
 logger = logging.getLogger(__name__)
 

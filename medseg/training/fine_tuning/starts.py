@@ -21,7 +21,7 @@ from medseg.inference import open_model, weights_path
 from medseg.inference.model_folder import RECORD, Model
 from medseg.planning.like import Template
 from medseg.training.checkpoint import list_checkpoints, load_checkpoint
-from medseg.training.fitting import MASK
+from medseg.training.fine_tuning.fitting import MASK
 
 logger = logging.getLogger(__name__)
 
