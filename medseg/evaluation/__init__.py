@@ -1,6 +1,8 @@
 """Scores of predicted masks against references; numba and scipy are loaded where they are used."""
 
+from medseg.evaluation.agreement import measure_agreement
 from medseg.evaluation.cases import evaluate_case
+from medseg.evaluation.comparison import compare_scores
 from medseg.evaluation.masks import (
     measure_assd,
     measure_boundary_iou,
@@ -29,8 +31,10 @@ __all__ = [
     "RULES",
     "LabelPair",
     "Metric",
+    "compare_scores",
     "evaluate_case",
     "evaluate_probabilities",
+    "measure_agreement",
     "measure_assd",
     "measure_boundary_iou",
     "measure_dice",

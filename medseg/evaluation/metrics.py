@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from medseg.core.registry import Registry
 from medseg.evaluation import instances, overlap, surface
@@ -13,6 +14,10 @@ from medseg.evaluation.pairs import LabelPair
 ALL_LABELS = "all"
 HALF_IOU = "iou>=0.5 conn={connectivity}"
 TOUCHING = "any_overlap many_to_many conn={connectivity}"
+VOLUME = "voxel count x voxel volume"
+
+Better = Literal["higher", "lower", "neither"]
+"""Which values of a metric are the better ones; ``neither`` of what is no score, such as a volume."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Metric:
         measure_case: in place of ``measure``, a value per case from the counts of every label; its row's label is
             ``ALL_LABELS``.
         covers_empty: ``measure`` is called even where both masks are empty.
+        better: which values are the better ones, for comparisons.
     """
 
     name: str
@@ -40,6 +46,7 @@ class Metric:
     measure_lesions: Callable[[LabelPair], Sequence[float | None]] | None = None
     covers_empty: bool = False
     measure_case: Callable[[Sequence[Counts]], float | None] | None = None
+    better: Better = "higher"
 
 
 # Of whole scans, then (with ``measure_lesions``) of single lesions, of the reference and of the prediction.
@@ -55,12 +62,14 @@ LESION_METRICS = (
         lambda pair: instances.count_missed_voxels(pair.touching) * pair.voxel_ml,
         TOUCHING,
         "ml",
+        better="lower",
     ),
     Metric(
         "false_positive_volume_ml",
         lambda pair: instances.count_false_voxels(pair.touching) * pair.voxel_ml,
         TOUCHING,
         "ml",
+        better="lower",
     ),
     Metric(
         "lesion_found", None, "{matching}", measure_lesions=lambda pair: [float(p > 0) for p in pair.lesions.partners]
@@ -71,6 +80,7 @@ LESION_METRICS = (
         "voxel conn={connectivity}",
         "ml",
         lambda pair: [count * pair.voxel_ml for count in pair.lesions.reference_voxels],
+        better="neither",
     ),
     Metric(
         "predicted_lesion_real", None, "{matching}", measure_lesions=lambda pair: [float(r) for r in pair.lesions.real]
@@ -81,10 +91,31 @@ LESION_METRICS = (
         "voxel conn={connectivity}",
         "ml",
         lambda pair: [count * pair.voxel_ml for count in pair.lesions.prediction_voxels],
+        better="neither",
     ),
 )
 
 METRICS: Registry[Metric] = Registry("metric")
+
+# What the agreement of volumes is worked out from; of a label that a mask lacks the volume is 0.
+VOLUME_METRICS = (
+    Metric(
+        "predicted_volume_ml",
+        lambda pair: pair.counts.prediction * pair.voxel_ml,
+        VOLUME,
+        "ml",
+        covers_empty=True,
+        better="neither",
+    ),
+    Metric(
+        "reference_volume_ml",
+        lambda pair: pair.counts.reference * pair.voxel_ml,
+        VOLUME,
+        "ml",
+        covers_empty=True,
+        better="neither",
+    ),
+)
 
 for _metric in (
     Metric("dice", lambda pair: overlap.measure_dice(pair.counts), "voxel"),
@@ -95,15 +126,22 @@ for _metric in (
     Metric("specificity", lambda pair: overlap.measure_specificity(pair.counts), "voxel"),
     Metric("volume_similarity", lambda pair: overlap.measure_volume_similarity(pair.counts), "voxel"),
     Metric("boundary_iou", lambda pair: overlap.measure_iou(pair.border_counts), "voxel layer=1"),
-    Metric("hd", lambda pair: surface.measure_hd(pair.distances), "{surfaces}", "mm"),
-    Metric("hd95", lambda pair: surface.measure_hd95(pair.distances, pair.definition), "{surfaces}", "mm"),
-    Metric("assd", lambda pair: surface.measure_assd(pair.distances), "{surfaces}", "mm"),
-    Metric("masd", lambda pair: surface.measure_masd(pair.distances), "{surfaces}", "mm"),
+    Metric("hd", lambda pair: surface.measure_hd(pair.distances), "{surfaces}", "mm", better="lower"),
+    Metric(
+        "hd95",
+        lambda pair: surface.measure_hd95(pair.distances, pair.definition),
+        "{surfaces}",
+        "mm",
+        better="lower",
+    ),
+    Metric("assd", lambda pair: surface.measure_assd(pair.distances), "{surfaces}", "mm", better="lower"),
+    Metric("masd", lambda pair: surface.measure_masd(pair.distances), "{surfaces}", "mm", better="lower"),
     Metric(
         "nsd",
         lambda pair: surface.measure_nsd(pair.distances, pair.tolerance_mm),
         "{surfaces} tol={tolerance_mm:g}mm",
     ),
+    *VOLUME_METRICS,
     *LESION_METRICS,
 ):
     METRICS.add(_metric.name)(_metric)
@@ -127,6 +165,8 @@ DEFAULT_METRICS = (
     "assd",
     "masd",
     "nsd",
+    "predicted_volume_ml",
+    "reference_volume_ml",
     "lesion_f1",
     "lesion_precision",
     "lesion_recall",

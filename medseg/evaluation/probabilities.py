@@ -27,6 +27,7 @@ from medseg.evaluation.instances import (
     trace_froc,
 )
 from medseg.evaluation.instances.detection import CANDIDATES, FROC_RATES, INSTANCES
+from medseg.evaluation.metrics import Better
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +47,12 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ProbabilityMetric:
-    """One way to score probabilities: its name, what the column ``definition`` says, and how it is worked out."""
+    """One way to score probabilities: its name, its column ``definition``, how it is worked out, which is better."""
 
     name: str
     definition: str
     measure: Callable[[Evidence], float | None]
+    better: Better = "lower"
 
 
 _VOXELS = "scan"
@@ -61,8 +63,8 @@ PROBABILITY_METRICS = (
     ProbabilityMetric(
         "nll", f"{_VOXELS} p>={calibration.LEAST_PROBABILITY:g}", lambda e: calibration.measure_nll(e.reliability)
     ),
-    ProbabilityMetric("ap50", f"iou>=0.5 {INSTANCES}", lambda e: measure_average_precision(e.lesions, 0.5)),
-    ProbabilityMetric("ap75", f"iou>=0.75 {INSTANCES}", lambda e: measure_average_precision(e.lesions, 0.75)),
+    ProbabilityMetric("ap50", f"iou>=0.5 {INSTANCES}", lambda e: measure_average_precision(e.lesions, 0.5), "higher"),
+    ProbabilityMetric("ap75", f"iou>=0.75 {INSTANCES}", lambda e: measure_average_precision(e.lesions, 0.75), "higher"),
 )
 
 

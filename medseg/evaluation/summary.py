@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medseg.core.patients import LEAST_PATIENTS, RESAMPLES, bound_mean
 from medseg.core.results import Score
+from medseg.evaluation.agreement import TREATMENT as TREATMENT_OF_VOLUMES
+from medseg.evaluation.agreement import agree_volumes
 from medseg.evaluation.strata import SOURCES, STRATA, pick_lesions
-
-RESAMPLES = 2000
-SEED = 12345
 
 TREATMENT = (
     "Rows without a value (both masks empty, or not defined) are left out. Infinite distances (one mask empty) count "
     "in mean, median and quartiles; finite_mean and its 95 % interval leave them out. The interval comes from "
-    f"resampling patients {RESAMPLES} times. Only whole labels count, not their single lesions; but a score by lesion "
-    "volume, such as lesion_recall[<1ml], is over all lesions of that volume in all cases, whose number is n."
+    f"resampling patients with all their cases {RESAMPLES} times (expanded percentiles, Hesterberg 2015); "
+    f"below {LEAST_PATIENTS} patients there is none. Only whole labels count, not their single lesions; but a score by "
+    "lesion volume, such as lesion_recall[<1ml], is over all lesions of that volume in all cases, whose number is n."
 )
 
 
@@ -34,8 +34,9 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
         for JSON (infinite values as the text ``inf``, unknown ones None): ``cases``, ``patients``,
         ``mean_foreground_dice`` (the labels' mean Dice, averaged), ``treatment`` (what was counted, in words) and
         ``labels``: by label and metric ``definition unit n mean median q25 q75 finite_n finite_mean low high
-        statuses``, where low and high bound the 95 % interval of finite_mean, None below two patients. Where the rows
-        tell lesions' volumes, also ``lesion_recall[<1ml]`` and the like, of which n counts lesions.
+        statuses``, where low and high bound the 95 % interval of finite_mean, None below ``LEAST_PATIENTS`` patients.
+        Where the rows tell lesions' volumes, also ``lesion_recall[<1ml]`` and the like, of which n counts lesions.
+        Where they tell volumes, ``agreement`` (``agree_volumes``, by label; ``treatment`` says what was done).
     """
     groups: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
@@ -49,12 +50,14 @@ def summarise_scores(scores: Sequence[Score]) -> dict[str, Any]:
     for metric in SOURCES:
         for (label, stratum), lesions in pick_lesions(scores, metric, STRATA).items():
             labels.setdefault(label, {})[f"{metric}[{stratum}]"] = _summarise_rows(lesions)
+    agreement = agree_volumes(scores)
     return {
         "cases": len({score.case for score in scores}),
         "patients": len({score.patient for score in scores}),
         "mean_foreground_dice": sum(known) / len(known) if known else None,
         "treatment": TREATMENT,
         "labels": labels,
+        **({"agreement": {"treatment": TREATMENT_OF_VOLUMES, "labels": agreement}} if agreement else {}),
     }
 
 
@@ -62,7 +65,7 @@ def _summarise_rows(rows: Sequence[Score]) -> dict[str, Any]:
     known = [(row.patient, row.value) for row in rows if row.value is not None]
     finite = [(patient, value) for patient, value in known if math.isfinite(value)]
     values = np.array([value for _, value in known])
-    low, high = _bound_mean(finite)
+    low, high = bound_mean(finite)
     return {
         "definition": ", ".join(sorted({row.definition for row in rows})),
         "unit": rows[0].unit,
@@ -87,27 +90,6 @@ def _find_quantile(values: NDArray[np.float64], part: float) -> float | str | No
     place = part * (values.size - 1)
     below, above = float(ordered[math.floor(place)]), float(ordered[math.ceil(place)])
     return _for_json(below if below == above else below + (above - below) * (place - math.floor(place)))
-
-
-def _bound_mean(values: Sequence[tuple[str, float]]) -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean over cases, from drawing patients with all their cases."""
-    totals: dict[str, list[float]] = defaultdict(list)
-    for patient, value in values:
-        totals[patient].append(value)
-    if len(totals) < 2:
-        return None, None
-    # Sorted, so that the order of the rows does not change the interval.
-    sums = np.array([math.fsum(totals[patient]) for patient in sorted(totals)])
-    counts = np.array([len(totals[patient]) for patient in sorted(totals)])
-    times = _draw_patients(len(sums))
-    low, high = np.quantile((times @ sums) / (times @ counts), [0.025, 0.975])
-    return float(low), float(high)
-
-
-@functools.lru_cache(maxsize=4)
-def _draw_patients(count: int) -> NDArray[np.float64]:
-    """How often each patient is drawn in each resampling, (resampling, patient)."""
-    return np.random.default_rng(SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
 
 
 def _for_json(value: float) -> float | str:

@@ -7,12 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
+from medseg.core.patients import bound_mean
 from medseg.core.results import Score
-
-_RESAMPLES = 2000
-_SEED = 12345
 
 
 def aggregate_scores(scores: Iterable[Score]) -> dict[str, Any]:
@@ -22,8 +18,8 @@ def aggregate_scores(scores: Iterable[Score]) -> dict[str, Any]:
         scores: the rows of all cases; rows of single lesions are passed over.
     Returns:
         ``labels``: by label and metric ``definition unit n mean median q25 q75 finite_n finite_mean low high
-        statuses``; low and high bound the 95 % interval of finite_mean (patients drawn again), None below two
-        patients. Values that are not known count in ``statuses`` alone; infinite ones count in mean and quantiles.
+        statuses``; low and high bound the 95 % interval of finite_mean (patients drawn again), None below
+        five patients. Values that are not known count in ``statuses`` alone; infinite ones count in mean and quantiles.
     """
     groups: dict[str, dict[str, list[Score]]] = defaultdict(lambda: defaultdict(list))
     for score in scores:
@@ -42,7 +38,7 @@ def number_of(entry: Mapping[str, Any], key: str) -> float | None:
 def _aggregate(rows: list[Score]) -> dict[str, Any]:
     known = sorted(row.value for row in rows if row.value is not None)
     finite = [row for row in rows if row.value is not None and math.isfinite(row.value)]
-    low, high = _bound_mean(finite)
+    low, high = bound_mean((row.patient, row.value or 0.0) for row in finite)
     return {
         "definition": ", ".join(sorted({row.definition for row in rows})),
         "unit": rows[0].unit,
@@ -63,16 +59,3 @@ def _quantile(ordered: list[float], part: float) -> float | None:
     place = part * (len(ordered) - 1)
     below, above = ordered[math.floor(place)], ordered[math.ceil(place)]
     return below if below == above else below + (above - below) * (place - math.floor(place))
-
-
-def _bound_mean(rows: list[Score]) -> tuple[float | None, float | None]:
-    by_patient: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        by_patient[row.patient].append(row.value or 0.0)
-    if len(by_patient) < 2:
-        return None, None
-    groups = [by_patient[patient] for patient in sorted(by_patient)]
-    sums, counts = np.array([math.fsum(group) for group in groups]), np.array([len(group) for group in groups])
-    times = np.random.default_rng(_SEED).multinomial(len(groups), np.full(len(groups), 1 / len(groups)), _RESAMPLES)
-    low, high = np.quantile((times @ sums) / (times @ counts), (0.025, 0.975))
-    return float(low), float(high)

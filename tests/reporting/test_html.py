@@ -102,11 +102,17 @@ def test_scores_show_their_spread_and_statuses(tmp_path: Path) -> None:
     rows = Page(render(tmp_path, make_content())).tables["Scores by label and metric"][1:]
     liver, tumour, distance = ([text for text, _ in row] for row in rows)
     assert liver[:3] == ["liver", "Dice", "3"]
-    assert liver[3].startswith("0.950 [")
+    assert liver[3] == "0.950"  # two patients: no interval
     assert liver[4:6] == ["0.951", "0.941 to 0.961"]
-    assert tumour[1:4] == ["Dice", "2", "0.355"]  # one patient: no interval
+    assert tumour[1:4] == ["Dice", "2", "0.355"]
     assert tumour[6] == "1 prediction empty, 1 both empty" or tumour[6] == "1 both empty, 1 prediction empty"
     assert distance[:3] == ["HD95 (mm)", "2", "2.25 + 1 × ∞"]  # the label's cell spans the rows of its metrics
+
+
+def test_five_patients_have_an_interval(tmp_path: Path) -> None:
+    scores = [make_score(f"p{n}-1", "liver", 0.9 + n / 100) for n in range(5)]
+    rows = Page(render(tmp_path, make_content(scores=scores))).tables["Scores by label and metric"][1:]
+    assert rows[0][3][0].startswith("0.920 [0.9")
 
 
 def test_a_given_summary_is_shown(tmp_path: Path) -> None:

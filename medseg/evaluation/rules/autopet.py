@@ -42,7 +42,14 @@ AUTOPET = Rules(
             f"autopet3 {MATCHING.name}",
             "ml",
             covers_empty=True,
+            better="lower",
         ),
-        Metric("false_negative_volume_ml", measure_false_negative_volume, f"autopet3 {MATCHING.name}", "ml"),
+        Metric(
+            "false_negative_volume_ml",
+            measure_false_negative_volume,
+            f"autopet3 {MATCHING.name}",
+            "ml",
+            better="lower",
+        ),
     ),
 )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medseg.evaluation import overlap, surface
-from medseg.evaluation.metrics import Metric
+from medseg.evaluation.metrics import Better, Metric
 from medseg.evaluation.pairs import LabelPair
 from medseg.evaluation.rules.regions import Region, Rules
 from medseg.shapes.boxes import Box
@@ -156,14 +156,16 @@ def _make_rules(name: str, challenges: str, dilation_voxels: int, above_mm3: flo
                 lesionwise,
                 "mm",
                 covers_empty=True,
+                better="lower",
             ),
             Metric("true_positive_lesions", count(wanted=True), lesionwise, covers_empty=True),
-            Metric("false_negative_lesions", count(wanted=False), lesionwise, covers_empty=True),
+            Metric("false_negative_lesions", count(wanted=False), lesionwise, covers_empty=True, better="lower"),
             Metric(
                 "false_positive_lesions",
                 lambda pair: float(_remember(pair, dilation_voxels).false),
                 lesionwise,
                 covers_empty=True,
+                better="lower",
             ),
             *WHOLE,
         ),
@@ -195,14 +197,14 @@ def _measure_sensitivity(pair: LabelPair) -> float:
     return 1.0 if _both_empty(pair) else _or(overlap.measure_sensitivity(pair.counts), 0.0)
 
 
-def _metric(name: str, measure: Callable[[LabelPair], Any], unit: str = "") -> Metric:
-    return Metric(name, measure, "brats2023", unit, covers_empty=True)
+def _metric(name: str, measure: Callable[[LabelPair], Any], unit: str = "", better: Better = "higher") -> Metric:
+    return Metric(name, measure, "brats2023", unit, covers_empty=True, better=better)
 
 
 # Of whole scans, which the challenge calls legacy.
 WHOLE = (
     _metric("dice", lambda pair: _or(overlap.measure_dice(pair.counts), 1.0)),
-    _metric("hd95", _measure_hd95, "mm"),
+    _metric("hd95", _measure_hd95, "mm", "lower"),
     _metric("sensitivity", _measure_sensitivity),
     _metric("specificity", lambda pair: _or(overlap.measure_specificity(pair.counts), 0.0)),
 )

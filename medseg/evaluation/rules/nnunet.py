@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from medseg.evaluation import overlap
-from medseg.evaluation.metrics import Metric
+from medseg.evaluation.metrics import Better, Metric
 from medseg.evaluation.pairs import LabelPair
 from medseg.evaluation.rules.regions import Rules
 
 NAME = "nnunet"
 
 
-def _count(name: str, count: Callable[[LabelPair], int]) -> Metric:
-    return Metric(name, lambda pair: float(count(pair)), NAME, "voxels", covers_empty=True)
+def _count(name: str, count: Callable[[LabelPair], int], better: Better = "neither") -> Metric:
+    return Metric(name, lambda pair: float(count(pair)), NAME, "voxels", covers_empty=True, better=better)
 
 
 NNUNET = Rules(
@@ -24,9 +24,9 @@ NNUNET = Rules(
     (
         Metric("dice", lambda pair: overlap.measure_dice(pair.counts), NAME),
         Metric("iou", lambda pair: overlap.measure_iou(pair.counts), NAME),
-        _count("true_positive_voxels", lambda pair: pair.counts.both),
-        _count("false_positive_voxels", lambda pair: pair.counts.prediction_only),
-        _count("false_negative_voxels", lambda pair: pair.counts.reference_only),
+        _count("true_positive_voxels", lambda pair: pair.counts.both, "higher"),
+        _count("false_positive_voxels", lambda pair: pair.counts.prediction_only, "lower"),
+        _count("false_negative_voxels", lambda pair: pair.counts.reference_only, "lower"),
         _count("true_negative_voxels", lambda pair: pair.counts.neither),
         _count("prediction_voxels", lambda pair: pair.counts.prediction),
         _count("reference_voxels", lambda pair: pair.counts.reference),
