@@ -8,6 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from medseg.compute.devices import count_cores
+from medseg.core.disk import is_disk_fault
 from medseg.core.manifest import CaseOutcome, outcome_of_error
 
 Item = TypeVar("Item")
@@ -34,23 +35,27 @@ def map_cases(
         title: what the progress bar says; no bar where empty.
     Returns:
         the results in the items' order without the failed ones, and an outcome per failed item.
+    Raises:
+        OSError, ResourceError: a full or read-only disk, to which no other case could be written either.
     """
     results: dict[int, Result] = {}
     failures: dict[int, CaseOutcome] = {}
-    with ThreadPoolExecutor(max_workers=max(1, threads or count_cores())) as pool:
+    pool = ThreadPoolExecutor(max_workers=max(1, threads or count_cores()))
+    try:
         running = {pool.submit(function, item): index for index, item in enumerate(items)}
-        try:
-            for future in _track(running, title):
-                index = running[future]
-                try:
-                    results[index] = future.result()
-                except Exception as error:  # one case's fault, whatever it is, never stops the others
-                    failures[index] = outcome_of_error(error, name_of(items[index]))
-                    logger.error("%s", failures[index].line())
-                    logger.debug("details", exc_info=error)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in _track(running, title):
+            index = running[future]
+            try:
+                results[index] = future.result()
+            except Exception as error:  # one case's fault, whatever it is, never stops the others
+                if is_disk_fault(error):  # which is no case's
+                    raise
+                failures[index] = outcome_of_error(error, name_of(items[index]))
+                logger.error("%s", failures[index].line())
+                logger.debug("details", exc_info=error)
+    finally:
+        # Where the loop ends early, what its threads have begun is not waited for here.
+        pool.shutdown(wait=len(results) + len(failures) == len(items), cancel_futures=True)
     return [results[index] for index in sorted(results)], [failures[index] for index in sorted(failures)]
 
 

@@ -80,6 +80,9 @@ def outcome_of_error(error: Exception, case: str = "") -> CaseOutcome:
         remedy = "Check that it is there, that it may be used, and that the disk has room"
         return CaseOutcome(case, "failed", code, (str(error.filename),), str(error.strerror), remedy)
     reason = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the second is PyTorch's
+        remedy = "Free memory or use a machine with more; the same command goes on with this case"
+        return CaseOutcome(case, "failed", "memory", reason=f"the memory is full: {reason}", remedy=remedy)
     return CaseOutcome(case=case, status="failed", code="unexpected", reason=reason)
 
 

@@ -44,15 +44,15 @@ def write_array(path: Path, array: NDArray[Any], dimensions: int) -> None:
             min(math.ceil(n / block) * block, max(block, CHUNK_VOXELS // block * block))
             for n, block in zip(array.shape[lead:], blocks[lead:], strict=True)
         )
-    with atomic.atomic_path(path) as temporary:
-        blosc2.asarray(
-            np.ascontiguousarray(array),
-            urlpath=str(temporary),
-            mode="w",
-            chunks=chunks,
-            blocks=blocks,
-            cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
-        )
+    # Compressed in memory: the library's own files say nothing of a full disk.
+    stored: Any = blosc2.asarray(
+        np.ascontiguousarray(array),
+        chunks=chunks,
+        blocks=blocks,
+        cparams={"codec": blosc2.Codec.ZSTD, "clevel": 1, "nthreads": 1},
+        contiguous=True,
+    )
+    atomic.write_bytes(path, stored.to_cframe())
 
 
 def _even_edge(length: int, edge: int) -> int:

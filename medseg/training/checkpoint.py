@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -10,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from medseg.core import atomic
+from medseg.compute.tensor_files import read_tensors, write_tensors
 from medseg.core.errors import FormatError, ModelError
-from medseg.core.manifest import hash_file
 from medseg.core.records import read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 KEPT = 3  # a damaged newest checkpoint leaves two to fall back on
+STATE, RECORD = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,6 @@ class Checkpoint:
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Write tensors as safetensors, whole or not at all; returns the file's SHA-256."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic.atomic_path(path) as temporary:
-        save_file(plain, temporary)
-    return hash_file(path)
 
 
 def name_checkpoint(epoch: int, steps: int = 0) -> str:
@@ -70,15 +62,35 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, epoch: int, steps: int
     if bad is not None:
         raise ModelError(f"{bad} holds numbers that are not finite; the checkpoint is not written")
     target = folder / name_checkpoint(epoch, steps)
-    digest = save_tensors(target / "state.safetensors", checkpoint.tensors)
-    write_json(target / "state.json", {**checkpoint.facts, "epoch": epoch, "files": {"state.safetensors": digest}})
-    for old in list_checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+    digest = write_tensors(target / STATE, checkpoint.tensors)
+    write_json(target / RECORD, seal({**checkpoint.facts, "epoch": epoch, "files": {STATE: digest}}))
+    prune(folder)
+
+
+def prune(folder: Path) -> None:
+    """Remove all checkpoints but the newest three, and what was never finished."""
+    finished = list_checkpoints(folder)
+    old = finished[:-KEPT]
+    unfinished = [path for path in folder.glob("*") if path.is_dir() and path not in finished]
+    for path in (*old, *unfinished):
+        (path / RECORD).unlink(missing_ok=True)  # without it a checkpoint does not exist
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts with the SHA-256 of all of them, so that no number is changed unseen."""
+    return {**facts, "sha256": _hash_facts(facts)}
+
+
+def _hash_facts(facts: Mapping[str, Any]) -> str:
+    # As they come back from a file: names are text, tuples are lists.
+    plain = json.loads(json.dumps({key: value for key, value in facts.items() if key != "sha256"}))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The finished checkpoints of a run, oldest first."""
-    return sorted(path.parent for path in folder.glob("*/state.json"))
+    return sorted(path.parent for path in folder.glob(f"*/{RECORD}"))
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
@@ -91,11 +103,11 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     """
     for path in reversed(list_checkpoints(folder)):
         try:
-            facts = read_json(path / "state.json")
-            if hash_file(path / "state.safetensors") != facts["files"]["state.safetensors"]:
-                raise FormatError("its content does not match its hash", file=path / "state.safetensors")
-            return Checkpoint(load_file(path / "state.safetensors"), facts)
-        except (FormatError, KeyError, TypeError, OSError, SafetensorError) as error:
+            facts = read_json(path / RECORD)
+            if facts["sha256"] != _hash_facts(facts):
+                raise FormatError("its content does not match its hash", file=path / RECORD)
+            return Checkpoint(read_tensors(path / STATE, facts["files"][STATE]), facts)
+        except (FormatError, KeyError, TypeError, AttributeError, OSError) as error:
             logger.warning("checkpoint %s is damaged (%s); the one before is used", path, error)
     return None
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from medseg.core.atomic import write_text
+from medseg.core.atomic import append_bytes, write_text
 from medseg.training.faults import name_faults
 
 logger = logging.getLogger(__name__)
@@ -62,27 +65,25 @@ class Monitor:
     folder: Path
     title: str
     callbacks: Sequence[Callback] = ()
-    _events: Any = field(default=None, repr=False)
+    _events: Path = field(default=Path(), repr=False)
     _last_line: float = 0.0
 
     def __enter__(self) -> Self:
-        from tensorboard.summary.writer import event_file_writer
-
         self.folder.mkdir(parents=True, exist_ok=True)
-        make_writer: Any = event_file_writer.EventFileWriter
-        self._events = make_writer(str(self.folder))
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns()}"
+        self._events = self.folder / name
+        self._add_event(file_version="brain.Event:2")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._events.close()
+        pass  # each entry is whole as soon as it is written
 
     def report(self, record: EpochRecord) -> None:
         """Log one epoch; on the screen at most a line every few seconds, and the last epoch always."""
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(_format_line(record))
-        self._add_events(record)
+        append_bytes(self.folder / "log.jsonl", _format_line(record).encode("utf-8"))
+        self._add_scalars(record)
         now, last = time.monotonic(), record.steps >= record.total_steps
         if record.alarms or last or now - self._last_line > 5.0:
             self._last_line = now
@@ -90,11 +91,10 @@ class Monitor:
         for callback in self.callbacks:
             name_faults(callback, "callback", callback)(record)
 
-    def _add_events(self, record: EpochRecord) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
+    def _add_scalars(self, record: EpochRecord) -> None:
+        from tensorboard.compat.proto import summary_pb2
 
-        events: Any = event_pb2  # made at run time from a protocol file, so that no type is known
-        summaries: Any = summary_pb2
+        summaries: Any = summary_pb2  # made at run time from a protocol file, so that no type is known
         values: dict[str, float | None] = {
             "loss/training": record.loss,
             "loss/validation": record.validation_loss,
@@ -104,7 +104,18 @@ class Monitor:
         known = {tag: value for tag, value in values.items() if value is not None}
         points = [summaries.Summary.Value(tag=tag, simple_value=value) for tag, value in known.items()]
         summary = summaries.Summary(value=points)
-        self._events.add_event(events.Event(wall_time=time.time(), step=record.steps, summary=summary))
+        self._add_event(step=record.steps, summary=summary)
+
+    def _add_event(self, **content: Any) -> None:
+        # TensorBoard's own writer has a thread, which a full disk ends without a word.
+        from tensorboard.compat.proto import event_pb2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        events: Any = event_pb2
+        make_writer: Any = RecordWriter
+        entry = io.BytesIO()
+        make_writer(entry).write(events.Event(wall_time=time.time(), **content).SerializeToString())
+        append_bytes(self._events, entry.getvalue())
 
 
 def rewrite_log(folder: Path, history: Sequence[EpochRecord]) -> None:

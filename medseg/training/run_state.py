@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from medseg.core.disk import require_room
 from medseg.core.errors import PlanError
 from medseg.training.checkpoint import (
+    KEPT,
     Checkpoint,
     find_not_finite,
+    list_checkpoints,
     load_checkpoint,
     pack_optimiser,
     save_checkpoint,
@@ -78,6 +81,7 @@ def open_run(job: Job, *, restart: bool) -> Run:
         the run; at step 0 where there is no checkpoint.
     Raises:
         PlanError: the checkpoint was made with other settings; their keys are named.
+        ResourceError: the disk has no room for checkpoints.
     """
     with job.ranks.one_by_one():
         if restart and job.ranks.is_first:
@@ -104,6 +108,8 @@ def open_run(job: Job, *, restart: bool) -> Run:
             logger.warning("%s: %s", job.title, alarm)
     if job.ranks.is_first:
         rewrite_log(job.folder, run.progress.history)
+    if job.ranks.is_first and not run.progress.finished:
+        _require_room(run)
     if checkpoint is None:
         keep_good(run)
     return run
@@ -194,6 +200,18 @@ def _restore(run: Run, checkpoint: Checkpoint) -> None:
     elif job.seconds is not None and progress.budget_s is not None and abs(job.seconds / progress.budget_s - 1) > 0.01:
         kept = format_duration(progress.budget_s)
         logger.info("%s: the run keeps the budget of %s that it began with; --restart takes another", job.title, kept)
+
+
+def _require_room(run: Run) -> None:
+    """Refuse to begin where the disk has no room for the checkpoints that are kept and the one being written."""
+    job = run.job
+    network = sum(tensor.nbytes for tensor in run.learner.network.state_dict().values())
+    # Weights, their average, the optimiser's one or two moments of each.
+    copies = 4 if job.configuration.training.optimiser == "adamw" else 3
+    folder = job.folder / "checkpoints"
+    missing = max(1, KEPT + 1 - len(list_checkpoints(folder)))
+    purpose = f"{job.title}: keeping {KEPT} checkpoints while the next one is written"
+    require_room(folder, copies * network * missing, purpose)
 
 
 def _count_steps(job: Job) -> int:

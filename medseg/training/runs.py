@@ -15,7 +15,7 @@ from medseg.core.errors import PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, write_run
 from medseg.core.plugins import load_plugins
 from medseg.core.results import Score, write_rows
-from medseg.core.workspace import Workspace, read_plan
+from medseg.core.workspace import Workspace, locks_run, read_plan
 from medseg.preprocessing import PreparedCase
 from medseg.preprocessing.previous import PreviousMask
 from medseg.training.cascade import gather_previous
@@ -31,6 +31,7 @@ from medseg.training.validation import Validator, make_validator, mask_ending, r
 logger = logging.getLogger(__name__)
 
 
+@locks_run
 def run_fold(
     space: Workspace,
     dataset: Dataset,
@@ -62,6 +63,7 @@ def run_fold(
         an outcome per validation case and their scores, which also stand in ``validation/scores.csv``.
     Raises:
         PlanError: an unknown configuration, fold or setting; no training case; an incompatible run.
+        ResourceError: another process trains the fold or changes the workspace, or the disk has no room.
     """
     if seconds is not None and epochs is not None:
         raise PlanError("a budget and a number of epochs", code="bad_setting", remedy="Give --budget or --epochs")

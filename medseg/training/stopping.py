@@ -17,9 +17,12 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from medseg.core.atomic import remove_unfinished
+
 logger = logging.getLogger(__name__)
 
-# Clusters send SIGKILL 10 s (Docker) to 30 s (Slurm, Kubernetes) after SIGTERM; saving takes its part of them.
+# Clusters send SIGKILL 10 s (Docker) to 30 s (Slurm, Kubernetes) after SIGTERM; saving takes its part of them. Who
+# presses Ctrl-C waits no longer.
 PATIENCE_SECONDS = 4.0
 WATCHED = (signal.SIGTERM, signal.SIGINT)
 
@@ -97,10 +100,11 @@ def watch_signals(request: StopRequest, save: Callable[[], None]) -> Iterator[No
 def _watch(reader: socket.socket, request: StopRequest, save: Callable[[], None]) -> None:
     # Python runs handlers between two of its own instructions; a backward pass is one, and may take minutes on a CPU.
     while received := reader.recv(1):
-        if received[0] in WATCHED and not request.over.is_set():
-            name = signal.Signals(received[0]).name
-            logger.info("%s: training is saved and stops; a second one stops it at once", name)
-        if received[0] != signal.SIGTERM or request.over.wait(PATIENCE_SECONDS):
+        number = received[0]
+        if number not in WATCHED or request.over.is_set():
+            continue
+        logger.info("%s: training is saved and stops; a second one stops it at once", signal.Signals(number).name)
+        if request.over.wait(PATIENCE_SECONDS):
             continue
         with request.changing:
             if request.over.is_set():
@@ -109,4 +113,6 @@ def _watch(reader: socket.socket, request: StopRequest, save: Callable[[], None]
                 save()
             except Exception as error:  # whatever it is, the process was told to end
                 logger.error("the training could not be saved: %s", error)
-            os._exit(128 + signal.SIGTERM)
+            logger.info("stopped in the middle of a step, which the same command takes again")
+            remove_unfinished()
+            os._exit(128 + number)

@@ -1,6 +1,8 @@
 """Whatever fails while a file is written: the old file or the new one stands there, whole, and nothing else."""
 
+import contextlib
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -12,11 +14,13 @@ import pytest
 from medseg.core import atomic
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, write_run
+from medseg.core.processes import name_place
 from medseg.core.records import write_json
 from medseg.core.results import Score, write_rows
+from tests.full_disks import limited_files
 
 OLD = b"old and whole\n"
-STEPS = ("write", "fsync", "rename")
+STEPS = ("open", "write", "fsync", "rename")
 
 
 def fail_at(step: str, count: int) -> Callable[[str, Path], None]:
@@ -138,6 +142,8 @@ def test_a_killed_process_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_bytes() == OLD
     # What is left beside it is hidden, so that no reader takes it for a result.
     assert all(entry.name.startswith(".tmp-") for entry in tmp_path.iterdir() if entry != path)
+    assert atomic.remove_leftovers(tmp_path) == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
@@ -145,3 +151,131 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="file"):
         atomic.write_text(tmp_path / "file" / "a.txt", "new")
     assert (tmp_path / "file").read_bytes() == OLD
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_the_nth_write_into_one_file(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    content = bytes(range(256)) * 4096 * 3  # three times the buffer
+    pieces = [content[start : start + 700_001] for start in range(0, len(content), 700_001)]
+
+    def write() -> None:
+        with atomic.atomic_open(path) as stream:
+            for piece in pieces:
+                stream.write(piece)
+
+    with atomic.fault_hook(fail_at("write", count)), contextlib.suppress(OSError):
+        write()
+    assert path.read_bytes() == (OLD if count <= 4 else content)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_the_disk_gives_back_is_compared(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+
+    def cut(step: str, target: Path) -> None:
+        if step == "fsync":
+            (temporary,) = tmp_path.glob(".tmp-*")
+            temporary.write_bytes(temporary.read_bytes()[:-1])
+
+    with atomic.fault_hook(cut), pytest.raises(OSError, match="not the 3 written"):
+        atomic.write_bytes(path, b"new")
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [OLD]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000, 4096, 100_000, (1 << 20) - 1, 1 << 20, 2_499_999])
+def test_a_file_that_may_not_grow_further(tmp_path: Path, limit: int) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(OLD)
+    with limited_files(limit), pytest.raises(OSError) as caught:
+        atomic.write_bytes(path, bytes(2_500_000))
+    assert caught.value.filename == str(path)
+    assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [OLD]
+
+
+def test_a_log_grows_by_whole_entries(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "log"
+    atomic.append_bytes(path, b"one\n")
+    with limited_files(6), pytest.raises(OSError) as caught:
+        atomic.append_bytes(path, b"two\n")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"one\n"
+    with atomic.fault_hook(fail_at("write", 1)), pytest.raises(OSError, match="No space left"):
+        atomic.append_bytes(path, b"two\n")
+    atomic.append_bytes(path, b"two\n")
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
+@pytest.mark.parametrize("existed", [True, False])
+@pytest.mark.parametrize("fails", ["rename", "block", None])
+def test_a_folder_is_whole_or_old(tmp_path: Path, existed: bool, fails: str | None) -> None:
+    target = tmp_path / "model"
+    if existed:
+        target.mkdir()
+        (target / "old").write_bytes(OLD)
+
+    def fill() -> None:
+        with atomic.atomic_folder(target) as folder:
+            atomic.write_text(folder / "new", "new")
+            if fails == "block":
+                raise KeyboardInterrupt
+
+    hook = fail_at("rename", 2) if fails == "rename" else lambda step, path: None
+    with atomic.fault_hook(hook):
+        if fails is None:
+            fill()
+        else:
+            with pytest.raises((OSError, KeyboardInterrupt)):
+                fill()
+    names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    old = ["model", "model/old"] if existed else []
+    assert names == (["model", "model/new"] if fails is None else old)
+
+
+def test_long_names_can_be_written(tmp_path: Path) -> None:
+    for name in ("a" * 248 + ".nii.gz", "ä" * 123 + ".nii.gz"):
+        atomic.write_text(tmp_path / name, "new")
+        assert (tmp_path / name).read_bytes() == b"new"
+
+
+def test_leftovers_go_where_their_process_has_ended(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    place = name_place()
+    names = {
+        "alive": f".tmp-{place}-{process.pid}-0123abcd-a.txt",
+        "own": f".tmp-{place}-{os.getpid()}-0123abcd-a.txt",
+        "ended": f".tmp-{place}-{int(ended.stdout)}-0123abcd-a.txt",
+        "elsewhere": f".tmp-{'0' * 8}-1-0123abcd-a.txt",
+        "forgotten": f".tmp-{'0' * 8}-1-0123abce-a.txt",
+        "no_leftover": ".tmp-file.txt",
+    }
+    (tmp_path / "below").mkdir()
+    for name in names.values():
+        (tmp_path / name).touch()
+        (tmp_path / "below" / name).touch()
+    staging = tmp_path / f".tmp-{place}-{int(ended.stdout)}-0123abcd-model"
+    (staging / "weights").mkdir(parents=True)
+    os.utime(tmp_path / names["forgotten"], (0, 0))
+    try:
+        assert atomic.remove_leftovers(tmp_path) == 3
+        assert {path.name for path in tmp_path.iterdir()} - {"below"} == set(names.values()) - {
+            names["ended"],
+            names["forgotten"],
+        }
+        assert len(list((tmp_path / "below").iterdir())) == len(names)
+        assert atomic.remove_leftovers(tmp_path, deep=True, alone=True) == 3 + 5
+        assert {path.name for path in tmp_path.rglob("*")} == {"below", ".tmp-file.txt"}
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_is_unfinished_can_be_removed_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), atomic.atomic_open(tmp_path / "file") as stream:  # noqa: PT012
+        stream.write(b"half of it")
+        atomic.remove_unfinished()
+        assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
