@@ -45,7 +45,7 @@ def _write(path: Path, array: NDArray[Any], geometry: Geometry) -> None:
 
         write_nifti(path, array[0] if len(array) == 1 else np.moveaxis(array, 0, 3), geometry)
     elif ending in GRID_ENDINGS:
-        from medseg.io.nrrd import write_grid
+        from medseg.io.nrrd_write import write_grid
 
         write_grid(path, array, geometry)
     elif ending in PICTURE_ENDINGS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medseg.core.dataset import Case
-from medseg.core.errors import ResourceError
+from medseg.core.disk import explain_write
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Volume
 from medseg.inference.predictor import Prediction
@@ -43,5 +43,5 @@ def write_prediction(
                 names.append(f"{FOLDER}/{case.name}/{stem}{ENDINGS[file_format]}")
                 write_volume(output / names[-1], Volume(array[None], geometry, (channel,)))
     except OSError as error:
-        raise ResourceError(f"the mask cannot be written: {error.strerror}", case=case.name, file=output) from None
+        raise explain_write(error, output, case.name) from None
     return names
