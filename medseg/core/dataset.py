@@ -47,6 +47,7 @@ class Case:
         mask: the reference, where there is one.
         patient: whom the scan belongs to; folds never divide a patient.
         day: days since the patient's first scan, where known.
+        fill_nonfinite: whether NaN and infinite voxels of its images are filled; they are refused otherwise.
     """
 
     name: str
@@ -54,10 +55,17 @@ class Case:
     mask: MaskSource | None = None
     patient: str = ""
     day: int | None = None
+    fill_nonfinite: bool = False
 
     def __post_init__(self) -> None:
         if not self.patient:
             object.__setattr__(self, "patient", self.name)
+
+
+def list_files(case: Case) -> tuple[Path, ...]:
+    """Every file that a case names: its channels, its mask, the mask's structures."""
+    masks = () if case.mask is None else tuple(path for _, path in case.mask.structures) or (case.mask.path,)
+    return (*(source.path for source in case.images), *masks)
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,18 @@ class Dataset:
         """The same data set with its channels and labels named."""
         return replace(self, channels=channels, labels=labels, notes=self.notes + notes)
 
+    @property
+    def fills_nonfinite(self) -> bool:
+        """Whether NaN and infinite voxels of its images are filled."""
+        return any(case.fill_nonfinite for case in (*self.cases, *self.test_cases))
+
+    def filled(self) -> Dataset:
+        """The same data set, the NaN and infinite voxels of whose images are filled instead of refused."""
+        cases, test_cases = (
+            tuple(replace(case, fill_nonfinite=True) for case in cases) for cases in (self.cases, self.test_cases)
+        )
+        return replace(self, cases=cases, test_cases=test_cases)
+
 
 class _CaseRecord(Record):
     name: str
@@ -100,6 +120,7 @@ class _CaseRecord(Record):
     structures: tuple[tuple[str, str], ...]
     patient: str
     day: int | None
+    fill_nonfinite: bool = False
 
 
 class _DatasetRecord(Record):
@@ -157,6 +178,7 @@ def _note_case(case: Case) -> _CaseRecord:
         structures=tuple((name, str(path.absolute())) for name, path in case.mask.structures) if case.mask else (),
         patient=case.patient,
         day=case.day,
+        fill_nonfinite=case.fill_nonfinite,
     )
 
 
@@ -168,4 +190,5 @@ def _recall_case(record: _CaseRecord) -> Case:
         mask=None if record.mask is None else MaskSource(Path(record.mask), structures),
         patient=record.patient,
         day=record.day,
+        fill_nonfinite=record.fill_nonfinite,
     )

@@ -39,8 +39,8 @@ class MedsegError(Exception):
     ) -> None:
         self.reason = " ".join(str(reason).split())
         self.code = code or type(self).code
-        self.case = case
-        self.file = None if file is None else str(file)
+        self.case = None if case is None else show_name(case)
+        self.file = None if file is None else show_name(str(file))
         self.remedy = remedy
         super().__init__(self.reason)
 
@@ -52,8 +52,14 @@ class MedsegError(Exception):
 
     def for_case(self, case: str) -> MedsegError:
         """The same error with the case's name filled in where it was unknown."""
-        self.case = self.case or case
+        self.case = self.case or show_name(case)
         return self
+
+
+def show_name(name: str) -> str:
+    """A name that fits into one line of any log or table: what cannot be shown becomes an escape such as ``\\n``."""
+    shown = (letter if letter.isprintable() else ascii(letter)[1:-1] for letter in name)
+    return "".join(shown)
 
 
 class DatasetError(MedsegError, ValueError):

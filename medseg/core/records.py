@@ -67,6 +67,8 @@ def read_json(path: str | Path) -> Any:
     Raises:
         FormatError: the file is missing, not UTF-8 or not JSON; the message gives the line.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise FormatError("a folder, pipe or device, expected a JSON file", code="not_a_file", file=path)
     try:
         return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from medseg.core.dataset import Case
 from medseg.core.errors import DatasetError, FormatError, GeometryError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation, Volume
+from medseg.io.files import PICTURE_ENDINGS, split_ending
 
 SHOWN_VALUES = 10
 
@@ -53,7 +54,7 @@ def _check_intensities(case: Case, index: int, name: str, array: NDArray[Any]) -
             file=file,
             remedy="Export the image again, or replace these voxels by the background's value",
         )
-    if low != high:
+    if low != high or _is_colour(case, index):
         return None
     text = "all voxels are 0" if low == 0 else f"all voxels have the value {low:g}"
     return FormatError(
@@ -63,6 +64,14 @@ def _check_intensities(case: Case, index: int, name: str, array: NDArray[Any]) -
         file=file,
         remedy="Export the image again or leave the case out",
     )
+
+
+def _is_colour(case: Case, index: int) -> bool:
+    # A stain may leave one of a picture's colours empty; that all of them are is found on reading.
+    images = case.images
+    if index >= len(images) or split_ending(images[index].path)[1] not in PICTURE_ENDINGS:
+        return False
+    return sum(source.path == images[index].path for source in images) > 1
 
 
 def _check_grid(case: Case, volume: Volume, segmentation: Segmentation) -> list[MedsegError]:

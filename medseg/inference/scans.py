@@ -15,6 +15,7 @@ from medseg.core.errors import DatasetError, GeometryError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.io import find_inputs, guard, read_volume, volume_from_nibabel, volume_from_simpleitk
+from medseg.io.voxels import check_finite
 
 # A file, a file per channel, a Volume, a nibabel or SimpleITK image, a MONAI MetaTensor, an array or a tensor.
 Scan: TypeAlias = str | Path | Sequence[str | Path] | Volume | Any
@@ -74,7 +75,7 @@ def _read_one(path: Path, channels: Sequence[str], spacing_mm: Sequence[float] |
 
 def _take_object(scan: Any, spacing_mm: Sequence[float] | None) -> Volume:
     if isinstance(scan, Volume):
-        guard.check_finite(scan.array, "")
+        check_finite(scan.array, "")
         return scan
     # By the packages that the type comes from, none of which need be installed.
     packages = {base.__module__.partition(".")[0] for base in type(scan).__mro__}
@@ -154,9 +155,9 @@ def _make_volume(array: NDArray[Any], geometry: Geometry) -> Volume:
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
     guard.check_type(array.dtype, "")
-    guard.check_finite(array, "")
+    check_finite(array, "")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Volume(array, guard.check_spacing(geometry, ""), tuple(f"channel_{number}" for number in range(len(array))))
+    return Volume(array, guard.check_geometry(geometry, ""), tuple(f"channel_{number}" for number in range(len(array))))
 
 
 def _count(number: int) -> str:

@@ -8,14 +8,29 @@ from pathlib import Path
 from typing import IO
 
 from medseg.core.errors import FormatError
+from medseg.io import guard
 
 GZIP = 31  # zlib's wbits for a gzip wrapper with CRC-32 and length
 ZLIB = 15  # zlib's wbits for a zlib wrapper with Adler-32
 # Deflate cannot do better than 1032 to 1 (zlib's technical notes, "Maximum Compression Factor").
 LARGEST_RATIO = 1032
 
-_READ_BYTES = 1 << 20
-_PIECE_BYTES = 1 << 22
+# Small enough to stay in a processor's cache between decompressing and the checks that follow.
+_READ_BYTES = 1 << 17
+_PIECE_BYTES = 1 << 20
+# A gzip file may consist of many members (bgzip's hold up to 64 KiB each); a file of almost empty ones is an attack on
+# whoever reads it.
+_MEMBERS_AT_LEAST = 1000
+_MEMBER_BYTES = 256
+
+
+def read_pieces(stream: IO[bytes], path: str | Path) -> Iterator[bytes]:
+    """The rest of an uncompressed stream, 1 MiB at a time; raises FormatError where the system cannot read it."""
+    while True:
+        data = _read(stream, path, _PIECE_BYTES)
+        if not data:
+            return
+        yield data
 
 
 def inflate(stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP) -> Iterator[bytes]:
@@ -26,21 +41,25 @@ def inflate(stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP) -> Iter
         path: the file, for messages.
         wrapper: GZIP or ZLIB.
     Returns:
-        an iterator over pieces of at most 4 MiB.
+        an iterator over pieces of at most 1 MiB.
     Raises:
-        FormatError: the stream ends early, or is damaged.
+        FormatError: the stream ends early, is damaged, or consists of far too many members.
     """
     decoder = zlib.decompressobj(wbits=wrapper)
-    data = stream.read(_READ_BYTES)
+    members, produced = 1, 0
+    data = _read(stream, path, _READ_BYTES)
     try:
         while data:
-            yield decoder.decompress(data, _PIECE_BYTES)
+            piece = decoder.decompress(data, _PIECE_BYTES)
+            produced += len(piece)
+            yield piece
             if decoder.eof:
-                data = _next_member(decoder.unused_data, stream)
+                data = _next_member(decoder.unused_data, stream, path)
                 if data:
-                    decoder = zlib.decompressobj(wbits=wrapper)
+                    decoder, members = zlib.decompressobj(wbits=wrapper), members + 1
+                    _check_members(members, produced, path)
             else:
-                data = decoder.unconsumed_tail or stream.read(_READ_BYTES)
+                data = decoder.unconsumed_tail or _read(stream, path, _READ_BYTES)
         if not decoder.eof:
             yield decoder.flush()
     except zlib.error as error:
@@ -56,15 +75,32 @@ def inflate(stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP) -> Iter
         )
 
 
-def _next_member(data: bytes, stream: IO[bytes]) -> bytes:
+def _read(stream: IO[bytes], path: str | Path, count: int) -> bytes:
+    try:
+        return stream.read(count)
+    except OSError as error:
+        raise guard.unreadable(error, path) from None
+
+
+def _next_member(data: bytes, stream: IO[bytes], path: str | Path) -> bytes:
     # Zero bytes may pad a gzip file (gzip's manual, "tapes").
     while True:
         data = data.lstrip(b"\0")
         if data:
             return data
-        data = stream.read(_READ_BYTES)
+        data = _read(stream, path, _READ_BYTES)
         if not data:
             return b""
+
+
+def _check_members(members: int, produced: int, path: str | Path) -> None:
+    if members > _MEMBERS_AT_LEAST and produced < members * _MEMBER_BYTES:
+        raise FormatError(
+            f"the first {members} parts of its compressed data hold {produced} bytes in all",
+            code="corrupt",
+            file=path,
+            remedy="Decompress and compress it again with gzip",
+        )
 
 
 def gzip_pieces(pieces: Iterator[bytes | memoryview], level: int) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from medseg.core.dataset import Case, Dataset, ImageSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.io.channels import count_channels, split_colours
 from medseg.io.files import is_image_name, list_images, split_channel, stem_of
-from medseg.io.layouts import read_layout
+from medseg.io.layouts import read_layout, refuse_names
 from medseg.io.pairing import group_images
 
 _ABOUT_MASKS = ("orphan_mask", "ambiguous_mask")
@@ -35,7 +35,7 @@ def find_inputs(path: str | Path, channel_count: int) -> Dataset:
         dataset = _read_single(path, channel_count)
     else:
         dataset = _read_dataset(path)
-    dataset = split_colours(dataset, channel_count)
+    dataset = split_colours(refuse_names(dataset), channel_count)
     return _require_channels(dataset, channel_count)
 
 

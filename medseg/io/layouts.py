@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.core.dataset import Dataset
+from medseg.core.dataset import Dataset, list_files
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.io.channels import rename_channels, split_colours
 from medseg.io.files import IMAGE_ENDINGS, is_image_name, list_folders, list_images
+from medseg.io.guard import check_name
 from medseg.io.layout_bids import read_bids
 from medseg.io.layout_cases import read_case_folders
 from medseg.io.layout_csv import is_case_table, read_csv
@@ -34,6 +35,7 @@ def open_dataset(
     channels: Sequence[str] | None = None,
     labels: LabelScheme | None = None,
     spacing_mm: Sequence[float] | None = None,
+    nonfinite: str = "refuse",
 ) -> Dataset:
     """The cases of a data set with images and masks; no image is read.
 
@@ -43,6 +45,7 @@ def open_dataset(
         channels: the channels' names, or a choice among those the data set names; its own where None.
         labels: the label scheme; the data set's own where None.
         spacing_mm: for pictures, which seldom know theirs.
+        nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
     Returns:
         the data set; what is wrong with single cases stands in its ``problems``, and the other cases are usable.
     Raises:
@@ -51,7 +54,44 @@ def open_dataset(
     """
     dataset = read_layout(path, channels=channels, spacing_mm=spacing_mm)
     dataset = _require_masks(dataset)
+    dataset = settle_filling(dataset, nonfinite)
     return dataset if labels is None else replace(dataset, labels=labels)
+
+
+def settle_filling(dataset: Dataset, nonfinite: str) -> Dataset:
+    """The data set, its NaN and infinite voxels filled where ``nonfinite`` is ``fill``; raises DatasetError otherwise.
+
+    Args:
+        dataset: as it was found.
+        nonfinite: ``refuse`` or ``fill``.
+    Returns:
+        the data set.
+    Raises:
+        DatasetError: another word.
+    """
+    if nonfinite not in ("refuse", "fill"):
+        raise DatasetError(
+            f"--nonfinite {nonfinite!r}, expected refuse or fill", code="bad_option", remedy="Write --nonfinite fill"
+        )
+    return dataset.filled() if nonfinite == "fill" else dataset
+
+
+def refuse_names(dataset: Dataset) -> Dataset:
+    """The data set without the cases whose files have names that no text can hold; those have become problems."""
+    problems: dict[str, MedsegError] = {}
+    for case in (*dataset.cases, *dataset.test_cases):
+        names: list[str | Path] = [case.name, *list_files(case)]
+        try:
+            for name in names:
+                check_name(name)
+        except MedsegError as error:
+            problems[case.name] = error.for_case(case.name)
+    if not problems:
+        return dataset
+    cases, test_cases = (
+        tuple(case for case in group if case.name not in problems) for group in (dataset.cases, dataset.test_cases)
+    )
+    return replace(dataset, cases=cases, test_cases=test_cases, problems=(*dataset.problems, *problems.values()))
 
 
 def read_layout(
@@ -74,7 +114,7 @@ def read_layout(
         notes=(*dataset.notes, *notes),
         spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
     )
-    dataset = split_colours(dataset)
+    dataset = split_colours(refuse_names(dataset))
     return dataset if channels is None else rename_channels(dataset, channels)
 
 
@@ -102,12 +142,16 @@ def _read_folder(root: Path, names: Names, channels: Sequence[str]) -> Dataset:
         return _read_folder(in_channels[0], names if names.file else read_names(in_channels[0]), channels)
     if in_channels:
         return read_channel_folders(root, names, channels)
-    tables = [file for file in sorted(root.glob("*.csv")) if file.name != "cases.csv" and is_case_table(file)]
+    tables = [file for file in _list_tables(root) if is_case_table(file)]
     if len(tables) == 1:
         return read_csv(tables[0], names)
     if any(list_images(folder) for folder in folders):
         return read_case_folders(root, names)
     raise _report_unknown(root, _describe(root, folders))
+
+
+def _list_tables(root: Path) -> list[Path]:
+    return sorted(file for file in root.glob("*.csv") if file.name != "cases.csv" and file.is_file())
 
 
 def _describe(root: Path, folders: Sequence[Path]) -> str:

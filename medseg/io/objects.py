@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from typing import Any
 
@@ -11,6 +12,9 @@ from medseg.core.errors import FormatError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.io import guard
+from medseg.io.voxels import check_finite
+
+logger = logging.getLogger(__name__)
 
 
 def volume_from_nibabel(image: Any) -> Volume:
@@ -44,21 +48,24 @@ def volume_from_nibabel(image: Any) -> Volume:
     i, j, k = (*stored.shape, 1, 1)[:3]
     channels = np.moveaxis(stored.reshape((i, j, k, -1), order="F"), 3, 0)
     array = to_real(channels, None if scale == (1.0, 0.0) else scale, place)
-    geometry = guard.check_spacing(_place_nibabel(image, (i, j, k), place), place)
+    geometry = guard.check_geometry(_place_nibabel(image, (i, j, k), place), place)
     return Volume(array, geometry, _name_channels(len(array)))
 
 
 def _place_nibabel(image: Any, shape: tuple[int, int, int], place: str) -> Geometry:
     from nibabel.nifti1 import Nifti1Header
 
-    from medseg.io.nifti import read_geometry
+    from medseg.io.nifti_place import read_place
 
     header: Any = image.header
     affine = image.affine
     is_nifti = isinstance(header, Nifti1Header)  # NIfTI-2 is one too
     if is_nifti:
         if affine is None or np.allclose(affine, header.get_best_affine(), equal_nan=True):
-            return read_geometry(header, shape, place)
+            geometry, notes = read_place(header, shape, place)
+            for note in notes:
+                logger.warning("%s: %s", place or "an image", note)
+            return geometry
         unit_mm = {"meter": 1000.0, "micron": 0.001}.get(header.get_xyzt_units()[0], 1.0)
         return Geometry(shape, np.diag([unit_mm] * 3 + [1.0]) @ np.asarray(affine, dtype=np.float64))
     if affine is None:
@@ -86,8 +93,9 @@ def volume_from_simpleitk(image: Any) -> Volume:
     guard.check_type(values.dtype, "")
     array = order_axes(values, image.GetDimension(), image.GetNumberOfComponentsPerPixel())
     array = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-    guard.check_finite(array, "")
-    geometry = guard.check_spacing(read_geometry(image, array.shape[1:], ""), "")
+    check_finite(array, "")
+    place = image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+    geometry = guard.check_geometry(read_geometry(*place, array.shape[1:], ""), "")
     return Volume(array, geometry, _name_channels(len(array)))
 
 

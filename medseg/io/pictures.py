@@ -1,4 +1,4 @@
-"""Pictures: PNG and JPEG through Pillow, TIFF (stacks too) through tifffile.
+"""Pictures: PNG and JPEG through Pillow, TIFF (stacks too) through tifffile, decoded in a child process.
 
 Rows are i, columns are j and the pages of a stack k, with the first row and column at index 0. A picture has no
 orientation in a body; its millimetres run along its own axes from the origin, 1 mm a pixel where nobody says otherwise.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,16 @@ from medseg.core import atomic
 from medseg.core.errors import FormatError, GeometryError
 from medseg.core.geometry import Geometry
 from medseg.io import guard
-from medseg.io.tiff import count_tiff_channels, drop_alpha, read_tiff, unreadable
+from medseg.io.decoding import decode
+from medseg.io.picture_header import PictureHeader, read_picture_header
+from medseg.io.tiff import drop_alpha
+from medseg.io.voxels import settle_nonfinite
 
 logger = logging.getLogger(__name__)
 
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "I;16", "I;16B", "I;16L", "F")
+_TIFF_ENDINGS = (".tif", ".tiff")
+# Pillow may give four bytes for a sample of one.
+_BYTES_PER_BYTE = 4
 
 
 def read_picture(
@@ -33,6 +37,7 @@ def read_picture(
     spacing_mm: Sequence[float] | None = None,
     *,
     as_mask: bool = False,
+    fill_nonfinite: bool = False,
 ) -> tuple[NDArray[Any], Geometry]:
     """The pixels of a picture or a stack of pictures.
 
@@ -41,18 +46,17 @@ def read_picture(
         indices: which channels; all of them where None (3 for colours; transparency is left out).
         spacing_mm: of rows and columns, and of pages; 1 mm where it is None and the file has none.
         as_mask: whether a palette's numbers are meant, not its colours.
+        fill_nonfinite: whether NaN and infinite pixels are filled; they are refused otherwise.
     Returns:
         (channel, row, column, page): the file's own integer type or float32; and the geometry.
     Raises:
         FormatError: missing, truncated, damaged, of a kind that is not grey or RGB, NaN or infinite.
         GeometryError: the spacing is not two or three positive numbers.
+        ResourceError: the pixels do not fit into memory.
     """
     path = Path(path)
     ending = guard.check_file(path)
-    if ending in (".tif", ".tiff"):
-        array, found = read_tiff(path)
-    else:
-        array, found = _read_plain(path, ending, as_mask), (1.0, 1.0, 1.0)
+    array, found = _read_tiff(path, as_mask) if ending in _TIFF_ENDINGS else _read_plain(path, ending, as_mask)
     guard.check_type(array.dtype, path)
     if indices is not None:
         if max(indices) >= len(array):
@@ -60,10 +64,13 @@ def read_picture(
                 f"channel {max(indices)} is asked for, but the picture has {len(array)}",
                 code="missing_channel",
                 file=path,
+                remedy="Convert it to the channels that the others have",
             )
         array = array[list(indices)] if list(indices) != list(range(len(array))) else array
-    array = array.astype(np.float32, copy=False) if array.dtype.kind == "f" else array
-    guard.check_finite(array, path)
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+    settle_nonfinite(array, path, fill=fill_nonfinite)
     if spacing_mm is not None and (len(spacing_mm) not in (2, 3) or not all(value > 0 for value in spacing_mm)):
         raise GeometryError(
             f"the spacing {tuple(spacing_mm)} is not two or three positive numbers",
@@ -72,62 +79,45 @@ def read_picture(
             remedy="Give rows, columns and, for stacks, pages: --spacing-mm 0.5,0.5",
         )
     spacing = found if spacing_mm is None else (*spacing_mm, *found[len(spacing_mm) :])
-    return array, guard.check_spacing(Geometry.from_spacing(array.shape[1:], spacing), path)
+    return array, guard.check_geometry(Geometry.from_spacing(array.shape[1:], spacing), path)
 
 
 def count_picture_channels(path: str | Path) -> int:
     """How many channels a picture has, from its header: 1, or 3 for colours; raises FormatError as reading does."""
-    from PIL import Image
-
     path = Path(path)
-    if guard.check_file(path) in (".tif", ".tiff"):
-        return count_tiff_channels(path)
-    try:
-        with Image.open(path) as image:
-            return 3 if image.mode in ("RGB", "RGBA", "P", "PA") else 1
-    except Exception as error:
-        raise unreadable(path, error) from None
+    ending = guard.check_file(path)
+    if ending in _TIFF_ENDINGS:
+        return int(decode("tiff_header", path)[0]["channels"])
+    return drop_alpha(read_picture_header(path, ending, whole=False).samples)
 
 
-def _read_plain(path: Path, ending: str, as_mask: bool) -> NDArray[Any]:
-    from PIL import Image
+def _read_tiff(path: Path, as_mask: bool) -> tuple[NDArray[Any], Sequence[float]]:
+    size = int(decode("tiff_header", path)[0]["size"])
+    guard.check_room(size, path)
+    answer, pixels = decode("tiff", path, size, as_mask=as_mask)
+    for note in answer["notes"]:
+        logger.warning("%s: %s", path, note)
+    return pixels, answer["spacing"]
 
-    content = path.read_bytes()
-    if ending == ".png":
-        _check_png(content, path)
-        if content[24] == 16 and content[25] in (2, 4, 6):  # Pillow would cut 16-bit colours to 8 bits
-            return _read_deep_png(path)
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            if image.mode not in _MODES:
-                raise ValueError(f"a picture of mode {image.mode}, expected grey or RGB")
-            coloured = image.mode in ("P", "PA") and not as_mask
-            pixels = np.array(image.convert("RGB") if coloured else image)
-    except Exception as error:
-        raise unreadable(path, error) from None
+
+def _read_plain(path: Path, ending: str, as_mask: bool) -> tuple[NDArray[Any], Sequence[float]]:
+    header = read_picture_header(path, ending)
+    size = header.size * _BYTES_PER_BYTE
+    if ending == ".png" and _is_deep(header):  # Pillow would cut 16-bit colours to 8 bits
+        pixels = decode("grid", path, size)[1]
+    else:
+        answer, pixels = decode("picture", path, size, as_mask=as_mask)
+        if answer["orientation"] != 1:
+            logger.warning(
+                "%s: its camera's orientation (EXIF %s) is not applied; rows and columns are as stored",
+                path, answer["orientation"],
+            )  # fmt: skip
     pixels = pixels.astype(np.uint8) if pixels.dtype == np.bool_ else pixels
-    return _split_samples(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), path)
+    return _split_samples(pixels, path), (1.0, 1.0, 1.0)
 
 
-def _check_png(content: bytes, path: Path) -> None:
-    # Pillow does not check the sums of the pixel chunks.
-    position = 8
-    while position + 12 <= len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        stop = position + 8 + length
-        if zlib.crc32(content[position + 4 : stop]) != int.from_bytes(content[stop : stop + 4], "big"):
-            break
-        if content[position + 4 : position + 8] == b"IEND":
-            return
-        position = stop + 4
-    raise FormatError("the picture is truncated or damaged", code="corrupt", file=path, remedy="Fetch it again")
-
-
-def _read_deep_png(path: Path) -> NDArray[Any]:
-    import SimpleITK
-
-    return _split_samples(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), path)
+def _is_deep(header: PictureHeader) -> bool:
+    return header.depth == 16 and header.samples > 1
 
 
 def _split_samples(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -135,7 +125,7 @@ def _split_samples(pixels: NDArray[Any], path: Path) -> NDArray[Any]:
         return pixels[None, :, :, None]
     kept = drop_alpha(pixels.shape[2])
     if kept != pixels.shape[2]:
-        logger.info("%s: the transparency of the picture is left out", path)
+        logger.warning("%s: the transparency of the picture is left out", path)
     return np.moveaxis(pixels[..., :kept], 2, 0)[..., None]
 
 

@@ -17,6 +17,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.grids.align import align_volume
 from medseg.io.files import GRID_ENDINGS, PICTURE_ENDINGS, split_ending
+from medseg.io.voxels import check_varied
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ def read_array(
     spacing_mm: Sequence[float] | None = None,
     *,
     as_mask: bool = False,
+    fill_nonfinite: bool = False,
 ) -> tuple[NDArray[Any], Geometry]:
     """The voxels of an image file of any known format, by its ending.
 
@@ -35,6 +37,7 @@ def read_array(
         indices: which channels of a file that holds several; None for all of a picture's, or the only one.
         spacing_mm: for pictures, which seldom know theirs.
         as_mask: whether the file is a label map, so that a palette's numbers are meant, not its colours.
+        fill_nonfinite: whether NaN and infinite voxels are filled; they are refused otherwise.
     Returns:
         (channel, i, j, k) and the geometry.
     Raises:
@@ -45,14 +48,14 @@ def read_array(
     if ending in PICTURE_ENDINGS:
         from medseg.io.pictures import read_picture
 
-        return read_picture(path, indices, spacing_mm, as_mask=as_mask)
+        return read_picture(path, indices, spacing_mm, as_mask=as_mask, fill_nonfinite=fill_nonfinite)
     if ending in GRID_ENDINGS:
         from medseg.io.nrrd import read_grid
 
-        return read_grid(path, indices)
+        return read_grid(path, indices, fill_nonfinite=fill_nonfinite)
     from medseg.io.nifti import read_nifti
 
-    return read_nifti(path, indices)
+    return read_nifti(path, indices, fill_nonfinite=fill_nonfinite)
 
 
 def read_image(path: str | Path, *, index: int | None = None, spacing_mm: Sequence[float] | None = None) -> Volume:
@@ -76,14 +79,14 @@ def read_volume(case: Case, channels: Sequence[str] = (), *, spacing_mm: Sequenc
     """The image of a case with all its channels on the first one's grid.
 
     Args:
-        case: names the files.
+        case: names the files, and says whether NaN and infinite voxels are filled.
         channels: the channels' names; ``channel_0``, ... where there are none.
         spacing_mm: for pictures, which seldom know theirs.
     Returns:
         the volume: the files' own integer type where all channels have one, else float32. Channels on another grid are
         resampled (``align_volume``), which the log says.
     Raises:
-        FormatError: a file is missing, damaged or of an unknown kind.
+        FormatError: a file is missing, damaged or of an unknown kind, or a channel has one value everywhere.
         GeometryError: a grid cannot be read as millimetres, or channels do not overlap.
         DatasetError: the files hold another number of channels than ``channels`` names.
     """
@@ -98,7 +101,8 @@ def _read_channels(case: Case, channels: Sequence[str], spacing_mm: Sequence[flo
     for path, group in groupby(case.images, key=lambda source: source.path):
         indices = [source.index for source in group]
         wanted = None if None in indices else [index for index in indices if index is not None]
-        array, geometry = read_array(path, wanted, spacing_mm)
+        array, geometry = read_array(path, wanted, spacing_mm, fill_nonfinite=case.fill_nonfinite)
+        _check_signal(array, path)
         parts.append(Volume(array, geometry, _name_channels(len(array), ())))
         if len(parts) > 1:
             parts[-1] = _align_channel(parts[-1], parts[0].geometry, case, path)
@@ -111,6 +115,12 @@ def _read_channels(case: Case, channels: Sequence[str], spacing_mm: Sequence[flo
             remedy="Give one name per channel with --channels",
         )
     return Volume(_stack([part.array for part in parts]), parts[0].geometry, _name_channels(count, channels))
+
+
+def _check_signal(array: NDArray[Any], path: Path) -> None:
+    # A stain may leave one of a picture's colours empty; a scan's channel without any signal was lost.
+    for part in [array] if split_ending(path)[1] in PICTURE_ENDINGS else array:
+        check_varied(part, path)
 
 
 def _align_channel(volume: Volume, like: Geometry, case: Case, path: Path) -> Volume:

@@ -10,11 +10,11 @@ import numpy as np
 from medseg.core.dataset import Case, MaskSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
+from medseg.io.channels import count_channels
 from medseg.io.files import is_image_name, list_images
-from medseg.io.layouts import read_layout
+from medseg.io.layouts import read_layout, settle_filling
 from medseg.io.masks import read_segmentation
 from medseg.io.naming import find_labels, read_names
-from medseg.io.read import read_image
 from medseg.io.tables import name_patients
 
 
@@ -75,11 +75,12 @@ def find_patients(path: str | Path) -> dict[str, tuple[str, int | None]]:
     return {}
 
 
-def find_images(path: str | Path) -> dict[str, Case]:
+def find_images(path: str | Path, *, nonfinite: str = "refuse") -> dict[str, Case]:
     """The scans at a path by case, with as many channels as they have.
 
     Args:
         path: an image, a folder of images, or a data set.
+        nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
     Returns:
         case name to case; a folder with channels by four-digit suffix gives the cases without the suffix.
     Raises:
@@ -89,7 +90,7 @@ def find_images(path: str | Path) -> dict[str, Case]:
 
     folder = Path(path)
     if folder.is_dir() and not list_images(folder):
-        dataset = read_layout(folder)
+        dataset = settle_filling(read_layout(folder), nonfinite)
         return {case.name: case for case in (*dataset.cases, *dataset.test_cases)}
     count = 1
     if folder.is_dir():
@@ -97,5 +98,5 @@ def find_images(path: str | Path) -> dict[str, Case]:
         if suffixes and all(suffix[:1] == "_" and suffix[1:].isdigit() for suffix in suffixes):
             count = len(suffixes)
     elif is_image_name(folder):
-        count = len(read_image(folder).array)
-    return {case.name: case for case in find_inputs(folder, count).cases}
+        count = count_channels(folder) or 1
+    return {case.name: case for case in settle_filling(find_inputs(folder, count), nonfinite).cases}

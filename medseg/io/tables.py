@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medseg.core.dataset import Case
 from medseg.core.errors import DatasetError, FormatError
+from medseg.io.guard import check_plain, unreadable
 from medseg.io.naming import Names
 
 
@@ -20,14 +21,17 @@ def read_table(file: Path) -> list[dict[str, str]]:
     Returns:
         a dictionary per row; empty rows are left out.
     Raises:
-        FormatError: missing, not UTF-8 text, or a row with more cells than the header.
+        FormatError: missing, no plain file, not UTF-8 text, or a row with more cells than the header.
     """
+    check_plain(file)
     try:
         text = file.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise FormatError("the file does not exist", code="missing_file", file=file) from None
+    except OSError as error:
+        raise unreadable(error, file) from None
     except UnicodeDecodeError:
-        raise FormatError("the file is not UTF-8 text", code="bad_table", file=file) from None
+        raise FormatError(
+            "the file is not UTF-8 text", code="bad_table", file=file, remedy="Save it as UTF-8"
+        ) from None
     header = text.partition("\n")[0]
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=header.count), strict=True)
     try:

@@ -61,8 +61,8 @@ def test_four_dimensions_are_channels(tmp_path):
 
 
 def test_pictures_in_grey_and_colour(tmp_path):
-    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "a.png")
-    Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "b.png")
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / "a.png")
+    Image.fromarray(np.arange(20, dtype=np.uint8).reshape(4, 5)).save(tmp_path / "b.png")
     for case in find_inputs(tmp_path, 3).cases:
         assert read_volume(case, ("r", "g", "b")).array.shape == (3, 4, 5, 1)
     with pytest.raises(DatasetError, match=r"3 channels, expected 1"):

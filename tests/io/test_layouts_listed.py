@@ -97,7 +97,7 @@ def test_nnunet_colours_in_one_png(tmp_path):
     for case in "ab":
         for folder in ("imagesTr", "labelsTr"):
             (tmp_path / folder).mkdir(exist_ok=True)
-        Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(tmp_path / "imagesTr" / f"{case}_0000.png")
+        Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(tmp_path / "imagesTr" / f"{case}_0000.png")
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "labelsTr" / f"{case}.png")
     channels = {"0": "R", "1": "G", "2": "B"}
     save_json(tmp_path / "dataset.json", channel_names=channels, labels={"background": 0, "x": 1}, file_ending=".png")

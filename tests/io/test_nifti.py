@@ -71,10 +71,10 @@ def test_sform_then_qform_then_spacing(tmp_path):
 
     def set_both(header):
         header.set_qform(np.diag([2.0, 3.0, 4.0, 1.0]), 1)
-        header.set_sform(np.diag([-5.0, 6.0, 7.0, 1.0]), 1)
+        header.set_sform(np.array([[2.0, 0, 0, 5], [0, 3, 0, 6], [0, 0, 4, 7], [0, 0, 0, 1]]), 1)
 
     edit_header(path, set_both)
-    assert read_nifti(path)[1].affine[0, 0] == -5
+    assert read_nifti(path)[1].affine[0, 3] == 5
     edit_header(path, lambda header: header.set_sform(np.diag([-5.0, 6.0, 7.0, 1.0]), 0))
     np.testing.assert_allclose(read_nifti(path)[1].affine, np.diag([2.0, 3.0, 4.0, 1.0]), atol=1e-6)
     edit_header(path, lambda header: header.set_qform(None, 0))

@@ -22,7 +22,9 @@ from tests.io.trees import (
 def save_picture(path, channels=1):
     path.parent.mkdir(parents=True, exist_ok=True)
     shape = (6, 5) if channels == 1 else (6, 5, channels)
-    Image.fromarray(np.full(shape, 7, np.uint8)).save(path)
+    pixels = np.full(shape, 7, np.uint8)
+    pixels[0, 0] = 9
+    Image.fromarray(pixels).save(path)
 
 
 def test_pictures_with_and_without_colours(tmp_path):
@@ -36,7 +38,8 @@ def test_pictures_with_and_without_colours(tmp_path):
         volume = read_volume(case, dataset.channels, spacing_mm=dataset.spacing_mm)
         assert volume.array.shape == (3, 6, 5, 1)
         assert volume.geometry.spacing_mm == (0.5, 0.5, 1.0)
-        assert (volume.array == 7).all()
+        assert (volume.array[:, 0, 0] == 9).all()
+        assert (volume.array[:, 1:] == 7).all()
     (tmp_path / "images" / "b.png").unlink()
     grey = open_dataset(tmp_path)
     assert grey.channels == ()
@@ -116,7 +119,7 @@ def test_no_image_is_opened(tmp_path):
 def test_channels_on_other_grids_come_onto_the_first(tmp_path, caplog):
     caplog.set_level("INFO")
     fine, coarse = np.diag([1.0, 1, 1, 1]), np.diag([2.0, 2, 2, 1])
-    save_nifti(tmp_path / "p1" / "ct.nii.gz", np.zeros((6, 6, 6)), fine)
+    save_nifti(tmp_path / "p1" / "ct.nii.gz", np.arange(216).reshape(6, 6, 6), fine)
     save_nifti(tmp_path / "p1" / "pet.nii.gz", np.indices((4, 4, 4))[0] * 2.0, coarse, np.float32)
     save_mask(tmp_path / "p1" / "seg.nii.gz", np.ones((6, 6, 6)), fine)
     dataset = open_dataset(tmp_path)
@@ -126,7 +129,7 @@ def test_channels_on_other_grids_come_onto_the_first(tmp_path, caplog):
     assert "pet.nii.gz (4x4x4 at 2x2x2 mm) brought onto the grid of the first channel" in caplog.text
     far = coarse.copy()
     far[0, 3] = 1e4
-    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.float32), far), tmp_path / "p1" / "pet.nii.gz")
+    nib.save(nib.Nifti1Image(np.indices((4, 4, 4), np.float32)[0], far), tmp_path / "p1" / "pet.nii.gz")
     with pytest.raises(ValueError, match="do not overlap") as caught:
         read_volume(dataset.cases[0], dataset.channels)
     assert caught.value.case == "p1"
