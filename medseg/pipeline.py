@@ -223,7 +223,7 @@ def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None
 
     space = Workspace(Path(workspace))
     choice = build_model(space, read_dataset(space.cases), configurations)
-    lines = [f"{space.model}: {choice.reason}", *choice.postprocessing.values()]
+    lines = [f"{space.model}: {choice.reason}", *choice.postprocessing.values(), *choice.volume_errors.values()]
     return StepResult([], "\n".join(lines), choice.model_dump(mode="json"))
 
 
@@ -395,4 +395,5 @@ def run(
     )  # fmt: skip
     choice = choose(workspace, configurations=configurations or names).content
     outcomes += predict_own(space, found, device=device)
-    return report_own(space, found, outcomes, [choice["reason"], *choice["postprocessing"].values()], started)
+    notes = [choice["reason"], *choice["postprocessing"].values(), *choice["volume_errors"].values()]
+    return report_own(space, found, outcomes, notes, started)

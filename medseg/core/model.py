@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
 
 from medseg.core.labels import LabelScheme
 from medseg.core.plugins import Plugin
@@ -92,6 +97,116 @@ class Familiar(Record):
     mirrored_axes: tuple[int, ...] = ()
 
 
+class VolumeStratum(Record):
+    """Where true volumes lay about predicted ones, for predictions of some size.
+
+    Args:
+        from_ml, to_ml: the predicted volumes that it is for, the first within, the second beyond; None for no bound.
+        patients, cases: that it was learnt from.
+        tails: ``both``: either bound by the errors of its own side; ``together``: one factor and its reverse by the
+            size of all errors, where patients are too few for that; ``upper``: the upper bound alone, where too many
+            predictions hold nothing true.
+        low, high: a true volume lies between the predicted one times ``low`` and times ``high``.
+    """
+
+    from_ml: float | None
+    to_ml: float | None
+    patients: int = Field(ge=1)
+    cases: int = Field(ge=1)
+    tails: Literal["both", "together", "upper"]
+    low: float = Field(ge=0)
+    high: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.low > self.high:
+            raise ValueError("the lower bound lies above the upper one")
+        return self
+
+    def holds(self, volume_ml: float) -> bool:
+        """Whether a predicted volume belongs to it."""
+        above = self.from_ml is None or volume_ml >= self.from_ml
+        return above and (self.to_ml is None or volume_ml < self.to_ml)
+
+
+class LabelErrors(Record):
+    """The errors of one label's volume.
+
+    Args:
+        label, values: the class or region, and its values in a mask.
+        strata: by rising volume, without a gap; empty where the errors are not known.
+        reason: why they are not known; empty where they are.
+        smallest_ml, largest_ml: of the predicted volumes that they were learnt from; None without any.
+        missed: cases whose reference holds the label and whose prediction does not: an empty mask has no error bar.
+    """
+
+    label: str
+    values: tuple[int, ...]
+    strata: tuple[VolumeStratum, ...] = ()
+    reason: str = ""
+    smallest_ml: float | None = None
+    largest_ml: float | None = None
+    missed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_strata(self) -> Self:
+        if bool(self.strata) == bool(self.reason):
+            raise ValueError("either the errors are known, or there is a reason why they are not")
+        if not self.strata:
+            return self
+        starts, stops = ([stratum.from_ml for stratum in self.strata], [stratum.to_ml for stratum in self.strata])
+        inner = [edge for edge in starts[1:] if edge is not None]
+        if starts[0] is not None or stops[-1] is not None or starts[1:] != stops[:-1]:
+            raise ValueError("the strata leave a gap or overlap")
+        if len(inner) < len(starts) - 1 or inner != sorted(set(inner)):
+            raise ValueError("the strata do not rise")
+        return self
+
+
+class VolumeErrors(Record):
+    """How far predicted volumes lay from true ones, learnt from the masks of cases that a network had not seen.
+
+    Args:
+        level: the share of patients whose true volume lies within the bounds.
+        labels: the errors of each label, in the order of the scheme.
+        configuration, folds: whose networks predicted the masks, each the validation cases of its fold.
+        weights: SHA-256 of these networks' files, by path in the model's folder.
+        postprocessing: the rules that were applied to the masks.
+        left_out: validation cases that were not learnt from: their reference leaves voxels unlabelled, so that the true
+            volume is not known, their patient was trained on, or a file could not be read.
+        sha256: of all other entries, so that no number is changed unseen.
+    """
+
+    level: float = Field(gt=0, lt=1)
+    labels: tuple[LabelErrors, ...]
+    configuration: str
+    folds: tuple[int | str, ...]
+    weights: dict[str, str]
+    postprocessing: tuple[Rule, ...]
+    left_out: int = Field(default=0, ge=0)
+    sha256: str
+
+    @classmethod
+    def make(cls, **content: Any) -> Self:
+        """The record with its hash filled in."""
+        return cls(**content, sha256=cls.model_construct(**content).hash_content())
+
+    @model_validator(mode="after")
+    def _check_hash(self) -> Self:
+        if self.sha256 != self.hash_content():
+            raise ValueError("the errors of volumes do not match their hash")
+        return self
+
+    def hash_content(self) -> str:
+        """The SHA-256 of all entries but the hash itself."""
+        content = self.model_dump(mode="json", exclude={"sha256"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def find(self, label: str, values: Sequence[int]) -> LabelErrors | None:
+        """The errors of a label, where it has the same values here; else None."""
+        return next((own for own in self.labels if (own.label, own.values) == (label, tuple(values))), None)
+
+
 class ModelRecord(Record):
     """``model.json``.
 
@@ -103,6 +218,7 @@ class ModelRecord(Record):
         plugins: the user's own modules that it was trained with; it is not used without them.
         card: what a user should know: intended use, scores, limits.
         familiar: what the training scans looked like; None where it is not known.
+        volume_errors: how far its volumes lie from true ones; None where nobody has learnt them (imported models).
         files: SHA-256 of every other file of the folder.
     """
 
@@ -116,4 +232,13 @@ class ModelRecord(Record):
     plugins: tuple[Plugin, ...] = ()
     card: dict[str, str] = Field(default_factory=dict)
     familiar: Familiar | None = None
+    volume_errors: VolumeErrors | None = None
     files: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_errors(self) -> Self:
+        if self.volume_errors is not None:
+            known = {errors.label: errors.values for errors in self.volume_errors.labels}
+            if known != self.labels.labels or len(known) != len(self.volume_errors.labels):
+                raise ValueError("the errors of volumes are of other labels than the model's")
+        return self

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from medseg.compute.devices import choose_device
 from medseg.core.errors import ModelError, PlanError
-from medseg.core.model import Rule
+from medseg.core.model import Rule, VolumeErrors
 from medseg.core.plugins import load_plugins
 from medseg.core.volume import Segmentation, Volume
 from medseg.inference.engines import Engine, Precision, choose_apart, choose_engine
 from medseg.inference.familiarity import find_unfamiliar
+from medseg.inference.member_volumes import Counts, measure_members
 from medseg.inference.members import LoadedMember, load_member
 from medseg.inference.model_folder import Model, open_model
 from medseg.inference.scans import Scan, as_volume
 from medseg.inference.segment import PreparedScan, Window, prepare_scan, segment_scan
+from medseg.inference.volume_errors import settle_errors
 from medseg.networks import BuildNetwork
 from medseg.postprocessing import apply_rules
 
@@ -38,12 +40,15 @@ class Prediction:
         probabilities: (channel, i, j, k), float32, in the label scheme's channel order; None unless asked for.
         provenance: the model's hash, its members and the settings.
         warnings: what is unusual about the scan for this model, a sentence each.
+        member_volumes_ml: by label the volume in each network's own mask, before postprocessing, whose spread tells how
+            far the networks disagree; empty for a single network.
     """
 
     segmentation: Segmentation
     probabilities: NDArray[np.float32] | None
     provenance: dict[str, str]
     warnings: tuple[str, ...] = ()
+    member_volumes_ml: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +136,11 @@ class Predictor:
         """What identifies the model in records: the SHA-256 of its ``model.json``, joined by + for several."""
         return "+".join(model.digest for model in self.models)
 
+    @property
+    def volume_errors(self) -> VolumeErrors | None:
+        """The errors of its volumes, for ``measure_case``; None where they are not known for the way it is used."""
+        return settle_errors(self.models, self.members, self.window.overlap, self.rules)[0]
+
     def prepare(self, volume: Volume) -> PreparedScan:
         """A scan as the networks see it; threads may prepare the next scans while one is segmented."""
         prepared = prepare_scan(volume, self.members, exact=self.precision == "exact")
@@ -139,11 +149,15 @@ class Predictor:
 
     def segment(self, prepared: PreparedScan, *, with_probabilities: bool = False) -> Prediction:
         """The mask of a prepared scan, the model's postprocessing rules applied."""
+        networks = sum(len(member.forwards) for member in self.members)
+        counts: list[Counts] | None = [{} for _ in self.members] if networks > 1 else None
         mask, probabilities = segment_scan(
-            prepared, self.members, self.window, self.device, with_probabilities=with_probabilities
+            prepared, self.members, self.window, self.device, with_probabilities=with_probabilities, counts=counts
         )
         mask = apply_rules(mask, self.model.plan.labels, self.rules)
-        return Prediction(mask, probabilities, self.provenance, prepared.warnings)
+        grids, schemes = [stages[-1].grid for stages in prepared.stages], [own.plan.labels for own in self.members]
+        volumes = measure_members(counts, grids, schemes) if counts else {}
+        return Prediction(mask, probabilities, self.provenance, prepared.warnings, volumes)
 
     def predict(
         self, scan: Scan, *, spacing_mm: Sequence[float] | None = None, with_probabilities: bool = False

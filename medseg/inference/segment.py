@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,8 +14,9 @@ from medseg.core.geometry import Geometry
 from medseg.core.plan import Configuration, Plan
 from medseg.core.volume import Segmentation, Volume
 from medseg.inference.ensemble import average_probabilities
+from medseg.inference.member_volumes import Counts, count_voxels
 from medseg.inference.members import LoadedMember
-from medseg.inference.streaming import stream_logits
+from medseg.inference.streaming import Look, stream_logits
 from medseg.preprocessing import (
     LogitBlock,
     Prepared,
@@ -101,6 +103,7 @@ def segment_scan(
     device: torch.device,
     *,
     with_probabilities: bool = False,
+    counts: Sequence[Counts] | None = None,
 ) -> tuple[Segmentation, NDArray[np.float32] | None]:
     """The mask of a prepared scan.
 
@@ -110,14 +113,18 @@ def segment_scan(
         window: how the scan is gone through.
         device: where the windows are computed.
         with_probabilities: also return probabilities, at the cost of their memory.
+        counts: for each member an empty dictionary, which is filled with the voxels of its networks' own masks.
     Returns:
         the mask on the scan's grid, without postprocessing, and the probabilities (channel, i, j, k) or None.
     Raises:
         ModelError: a network gives numbers that are not finite.
     """
+    looks: Sequence[Look | None] = [None] * len(members)
+    if counts is not None:
+        looks = [partial(count_voxels, own, member.plan.labels) for own, member in zip(counts, members, strict=True)]
     streams = [
-        _stream(member, stages, body, window, device)
-        for member, stages, body in zip(members, prepared.stages, prepared.bodies, strict=True)
+        _stream(member, stages, body, window, device, look)
+        for member, stages, body, look in zip(members, prepared.stages, prepared.bodies, looks, strict=True)
     ]
     if len(members) == 1:
         (member,), ((*_, last),) = members, prepared.stages
@@ -150,6 +157,7 @@ def _stream(
     body: NDArray[np.bool_] | None,
     window: Window,
     device: torch.device,
+    look: Look | None = None,
 ) -> Iterator[LogitBlock]:
     """The blocks of one member's mean logits; a first stage is gone through whole before them."""
     prepared, image = stages[-1], stages[-1].image
@@ -171,6 +179,7 @@ def _stream(
         device=device,
         together=window.together,
         sum_device=torch.device(window.sum_device) if window.sum_device else None,
+        look=look,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import product
 
 import torch
@@ -20,6 +21,9 @@ GPU_BATCH_VOXELS = 2**23
 BLOCK_VALUES = 2**22
 
 Band = tuple[int, int]
+Place = tuple[Band, Band, Sequence[slice]]
+# Told of a network, by its number, and of its own logits.
+Look = Callable[[int, Tensor], None]
 
 
 def choose_together(patch_size: Sequence[int], device: torch.device) -> int:
@@ -47,6 +51,7 @@ def stream_logits(
     device: torch.device | None = None,
     together: int | None = None,
     sum_device: torch.device | None = None,
+    look: Look | None = None,
 ) -> Iterator[LogitBlock]:
     """The mean logits of one or several networks, in blocks that are handed on as soon as they are finished.
 
@@ -60,6 +65,8 @@ def stream_logits(
         device: where the windows are computed; the image's where None.
         together: how many windows go through a network at once; what suits the device where None.
         sum_device: where the windows are summed; ``device`` where None.
+        look: told of each network's own mean logits, (output, a, b, c), block by block: its number and what is not to
+            be kept or changed.
     Returns:
         blocks (output, a, b, whole third axis) in half precision, by rising a, then b; together they are the scan.
         Held at a time: the rows from the first unfinished one to the end of its window, in halves.
@@ -91,7 +98,9 @@ def stream_logits(
                     sums.add(fold, tile, logits)
             following = tiles[first + at_once] if first + at_once < len(tiles) else None
             while finished < len(bands_b) and _is_finished(bands_b[finished], following, group[-1]):
-                yield from _cut_padding(bands_a[number], bands_b[finished], sums.finish(number, finished), inner)
+                here = (bands_a[number], bands_b[finished], inner)
+                mean = sums.finish(number, finished, partial(_show_inner, look, here) if look else None)
+                yield from _cut_padding(*here, mean)
                 finished += 1
 
 
@@ -183,12 +192,16 @@ class _Sums:
             self.divisors[i, j] = torch.zeros(shape, dtype=torch.half, device=self.device)
         return self.totals[i, j], self.divisors[i, j]
 
-    def finish(self, i: int, j: int) -> Tensor:
+    def finish(self, i: int, j: int, look: Look | None = None) -> Tensor:
         """The mean logits of a pair of bands, (output, a, b, c), which are forgotten here."""
         totals, divisor = self.totals.pop((i, j)), self.divisors.pop((i, j))
-        mean = totals[0].div_(divisor)
+        for number, total in enumerate(totals):
+            total.div_(divisor)
+            if look is not None:
+                look(number, total)
+        mean = totals[0]
         for total in totals[1:]:
-            mean += total.div_(divisor)
+            mean += total
         if len(totals) > 1:
             mean /= len(totals)
         if not torch.isfinite(mean).all():
@@ -231,7 +244,12 @@ def _overlap(band: Band, window: Band) -> tuple[slice, slice]:
     return slice(start - band[0], stop - band[0]), slice(start - window[0], stop - window[0])
 
 
-def _cut_padding(band_a: Band, band_b: Band, logits: Tensor, inner: Sequence[slice]) -> Iterator[LogitBlock]:
+def _show_inner(look: Look, here: Place, network: int, logits: Tensor) -> None:
+    for block in _cut_padding(*here, logits):
+        look(network, block.logits)
+
+
+def _cut_padding(band_a: Band, band_b: Band, inner: Sequence[slice], logits: Tensor) -> Iterator[LogitBlock]:
     """The part of a pair of bands that lies in the scan; nothing where none does."""
     (a, here_a), (b, here_b) = (_inside(band, part) for band, part in zip((band_a, band_b), inner, strict=False))
     if a[0] < a[1] and b[0] < b[1]:

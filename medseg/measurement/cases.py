@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
 from medseg.core.errors import DatasetError, GeometryError, MedsegError
 from medseg.core.labels import LabelScheme
+from medseg.core.model import VolumeErrors
 from medseg.core.results import Measurement
 from medseg.core.volume import Segmentation, Volume
 from medseg.measurement.intensity import settle_scales
+from medseg.measurement.intervals import add_interval, describe_members
 from medseg.measurement.lesions import Lesion, MeasuredScan, measure_lesions, name_lesion, unite_lesions
 from medseg.measurement.quantities import Quantity, describe_label, describe_lesion
 
@@ -23,6 +25,8 @@ def measure_case(
     *,
     volume: Volume | None = None,
     probabilities: Mapping[str, NDArray[Any]] | None = None,
+    volume_errors: VolumeErrors | None = None,
+    member_volumes_ml: Mapping[str, Sequence[float]] | None = None,
     case: str,
     patient: str = "",
     day: int | None = None,
@@ -34,6 +38,10 @@ def measure_case(
         labels: what its values mean; regions are measured as their union.
         volume: the image on the same grid, for the intensities.
         probabilities: by label, (i, j, k), 0 to 1, on the same grid, for ``volume_partial_ml``.
+        volume_errors: of the model that predicted the mask (``Predictor.volume_errors``): ``volume_ml`` of whole labels
+            then has ``low`` and ``high``.
+        member_volumes_ml: by label the volume in each network's own mask (``Prediction.member_volumes_ml``), for
+            ``member_sd_ml``.
         case: the case's name.
         patient: whom the scan belongs to; the case's name where empty.
         day: days since the patient's first scan, where known.
@@ -49,8 +57,9 @@ def measure_case(
         DatasetError: probabilities are missing for a label, or are none.
     """
     found = measure_labels(
-        segmentation, labels, volume=volume, probabilities=probabilities, case=case, patient=patient, day=day
-    )
+        segmentation, labels, volume=volume, probabilities=probabilities, volume_errors=volume_errors,
+        member_volumes_ml=member_volumes_ml, case=case, patient=patient, day=day,
+    )  # fmt: skip
     return [row for rows, _ in found for row in rows]
 
 
@@ -60,6 +69,8 @@ def measure_labels(
     *,
     volume: Volume | None = None,
     probabilities: Mapping[str, NDArray[Any]] | None = None,
+    volume_errors: VolumeErrors | None = None,
+    member_volumes_ml: Mapping[str, Sequence[float]] | None = None,
     case: str,
     patient: str = "",
     day: int | None = None,
@@ -67,7 +78,8 @@ def measure_labels(
     """As ``measure_case``, label by label, with the lesions that the rows are about.
 
     Args:
-        segmentation, labels, volume, probabilities, case, patient, day: as for ``measure_case``.
+        segmentation, labels, volume, probabilities, volume_errors, member_volumes_ml, case, patient, day: as for
+            ``measure_case``.
     Returns:
         of each label its rows, and its lesions by ``lesion_id``, largest first.
     Raises:
@@ -92,10 +104,13 @@ def measure_labels(
             raise error.for_case(case) from None
         whole = unite_lesions(lesions, geometry, scan)
         named = {name_lesion(name, number): lesion for number, lesion in enumerate(lesions, start=1)}
-        entries = [("", describe_label(whole, lesions, geometry, scan))]
+        members = describe_members((member_volumes_ml or {}).get(name, ()))
+        entries = [("", [*describe_label(whole, lesions, geometry, scan), *members])]
         entries += [(lesion_id, describe_lesion(lesion, geometry, scan)) for lesion_id, lesion in named.items()]
         rows = [
-            _make_row(quantity, case, patient or case, day, name, instance, lesion_id)
+            add_interval(
+                _make_row(quantity, case, patient or case, day, name, instance, lesion_id), volume_errors, labels
+            )
             for instance, (lesion_id, quantities) in enumerate(entries)
             for quantity in quantities
         ]

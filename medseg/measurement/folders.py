@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from medseg.io.files import list_images
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
 from medseg.measurement.cases import measure_labels
+from medseg.measurement.intervals import describe_intervals, tell_intervals
 from medseg.measurement.lesions import Lesion
+from medseg.measurement.origins import find_origin, read_runs
+
+logger = logging.getLogger(__name__)
 
 
 def measure_folder(
@@ -54,7 +59,7 @@ def measure_folder(
     shares = find_probabilities(probabilities) if probabilities is not None else None
     outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
     model = read_run(masks).get("model")
-    provenance = describe_masks(found, outcomes, model, scans=scans, probabilities=shares)
+    provenance = describe_masks(found, outcomes, model, scans=scans, probabilities=shares, rows=rows, labels=scheme)
     write_measurement_tables(output, rows, diameters, provenance)
     write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, rows
@@ -67,6 +72,8 @@ def describe_masks(
     *,
     scans: Mapping[str, Case] | None = None,
     probabilities: Path | None = None,
+    rows: Sequence[Measurement] = (),
+    labels: LabelScheme | None = None,
 ) -> dict[str, Any]:
     """What measurements come from, for their JSON twin.
 
@@ -76,8 +83,11 @@ def describe_masks(
         model: the hash of the model that predicted them, where known.
         scans: case to scan, where intensities were measured.
         probabilities: the folder with a folder of probabilities a case, where they were used.
+        rows: the measurements.
+        labels: their scheme.
     Returns:
-        ``model``, and ``inputs``: by measured case the hash of each file; no path and no time.
+        ``model``, and ``inputs``: by measured case the hash of each file; with rows ``volume_intervals`` too: what the
+        error bars come from, and why there is none. No path and no time.
     """
     inputs: dict[str, dict[str, Any]] = {}
     for case in [outcome.case for outcome in outcomes if outcome.status == "done"]:
@@ -87,7 +97,14 @@ def describe_masks(
             inputs[case]["images"] = [hash_file(file) for file in files]
         if probabilities is not None:
             inputs[case]["probabilities"] = {file.name: hash_file(file) for file in list_images(probabilities / case)}
-    return {"model": model, "inputs": inputs}
+    intervals: dict[str, Any] = {}
+    if labels is not None:
+        runs = read_runs(masks.values())
+        origins = {case: find_origin(masks[case], runs, labels) for case in inputs}
+        intervals = describe_intervals(origins, rows, labels)
+    for line in tell_intervals(intervals):
+        logger.info("%s", line)
+    return {"model": model, "inputs": inputs, "volume_intervals": intervals}
 
 
 def measure_masks(
@@ -110,16 +127,20 @@ def measure_masks(
         probabilities: a folder with a folder of probabilities a case; none where None.
     Returns:
         an outcome per case, the measurements, and by case where each lesion lies and its diameters run.
+        Volumes have error bars where ``run.json`` beside a mask tells the errors of the model that predicted it.
     """
+    runs = read_runs(masks.values())
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
         segmentation = read_segmentation(masks[case], labels=labels, case=case)
         volume = read_volume(scans[case], channels) if case in scans else None
         shares = read_probabilities(probabilities, case, labels, segmentation.geometry) if probabilities else None
         patient, day = patients.get(case, (case, None))
+        origin = find_origin(masks[case], runs, labels)
         measured = measure_labels(
-            segmentation, labels, volume=volume, probabilities=shares, case=case, patient=patient, day=day
-        )
+            segmentation, labels, volume=volume, probabilities=shares, volume_errors=origin.errors,
+            member_volumes_ml=origin.member_volumes_ml, case=case, patient=patient, day=day,
+        )  # fmt: skip
         rows: list[Measurement] = []
         places: dict[str, Any] = {}
         for part, lesions in measured:

@@ -74,7 +74,7 @@ def report_folder(
             outcomes=[*_outcomes_of(content), *failures],
             summary=read_json(directory / "summary.json") if (directory / "summary.json").is_file() else None,
             training=_read_log(directory),
-            notes=tuple(content.get("notes", ())),
+            notes=(*content.get("notes", ()), *_read_interval_notes(directory / "measurements.json", measurements)),
             warnings=(*content.get("warnings", ()), *_read_alarms(directory)),
             provenance=_provenance_of(content),
         ),
@@ -149,6 +149,17 @@ def _read_lines(path: Path) -> dict[str, list[Line]]:
                 best[label] = (entry["length_mm"], line)
         found[case] = [line for _, line in best.values()]
     return found
+
+
+def _read_interval_notes(path: Path, measurements: Sequence[Measurement]) -> list[str]:
+    """What the brackets after a volume mean, and what to know of single ones; nothing where no volume has them."""
+    if not path.is_file() or all(row.low is None for row in measurements):
+        return []
+    meaning = (
+        "In brackets after a volume stands its error bar: by the errors that the model made on scans it had not seen, "
+        "the true volume of 95 in 100 patients like those of its training data lies within."
+    )
+    return [meaning, *read_json(path).get("volume_intervals", {}).get("notes", ())]
 
 
 def _outcomes_of(content: dict[str, Any]) -> list[CaseOutcome]:

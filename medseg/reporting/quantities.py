@@ -39,6 +39,7 @@ _TITLES = {
     "prediction_voxels": "prediction",
     "reference_voxels": "reference",
     "volume_ml": "volume",
+    "member_sd_ml": "spread over the networks",
     "diameter_axial_mm": "longest axial diameter",
     "diameter_perpendicular_mm": "perpendicular diameter",
     "lesion_count": "lesions",
@@ -97,6 +98,26 @@ def format_score(value: float | None, unit: str) -> str:
 def format_value(value: float | None, unit: str = "") -> str:
     """A number as ``format_number`` writes it, or a dash where it is not known."""
     return DASH if value is None else format_number(value, unit)
+
+
+def format_interval(value: float | None, low: float | None, high: float | None, unit: str = "") -> str:
+    """A value with its error bar: ``34.2 (31.0 to 37.4)``.
+
+    Args:
+        value: the number.
+        low, high: its error bar; None where it is not known.
+        unit: as for ``format_number``.
+    Returns:
+        the text, with no more decimals than the bar's width leaves sense to; as ``format_value`` without a bar.
+    """
+    if value is None or low is None or high is None:
+        return format_value(value, unit)
+    width = high - low
+    digits = _DECIMALS.get(unit, 3)
+    if width > 0:  # two digits of the width
+        digits = max(0, min(digits, 1 - math.floor(math.log10(width))))
+    bounds = " to ".join(format_number(end, unit, digits) for end in (low, high))
+    return f"{format_number(value, unit, digits)} ({bounds})"
 
 
 def format_change(value: float | None, unit: str) -> str:

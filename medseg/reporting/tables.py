@@ -15,7 +15,7 @@ from medseg.reporting.quantities import (
     DASH,
     explain_status,
     format_change,
-    format_number,
+    format_interval,
     format_score,
     format_value,
     title_of,
@@ -285,16 +285,12 @@ def score_cell(score: Score | None) -> Cell:
 
 
 def quantity_cell(row: MeasuredRow, quantity: str, unit: str) -> Cell:
-    """A measurement with its definition and error bar as tooltip, or a dash that says why it is not known."""
+    """A measurement with its error bar, its definition as tooltip, or a dash that says why it is not known."""
     found = row.quantities.get(quantity)
     if found is None or found.value is None:
         return Cell(DASH, None, explain_status(row.status(quantity)), kind="missing")
-    bounds = (
-        f"; {format_number(found.low, unit)} to {format_number(found.high, unit)}"
-        if found.low is not None and found.high is not None
-        else ""
-    )
-    return Cell(format_number(found.value, unit), found.value, found.definition + bounds)
+    hint = found.definition if found.low is None else f"{found.definition}; in brackets its 95 % error bar"
+    return Cell(format_interval(found.value, found.low, found.high, unit), found.value, hint)
 
 
 def axial_cell(row: MeasuredRow) -> Cell:

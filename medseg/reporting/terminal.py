@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from medseg.core.results import Measurement, Score
 from medseg.reporting.aggregates import aggregate_scores, number_of
 from medseg.reporting.cohort import MeasuredRow, gather_measurements
-from medseg.reporting.quantities import DASH, format_number, format_score, format_value, title_of
+from medseg.reporting.quantities import DASH, format_interval, format_number, format_score, format_value, title_of
 
 # Where there are more metrics than a terminal is wide, these are shown; all stand in scores.csv.
 MOST_METRICS = 12
@@ -74,7 +74,8 @@ def format_volume_table(measurements: Sequence[Measurement]) -> str:
     Args:
         measurements: the rows of all cases, in any order.
     Returns:
-        a line per case and label; a dash where a value is not known. One sentence where there is no measurement.
+        a line per case and label, volumes with their error bar in brackets; a dash where a value is not known. One
+        sentence where there is no measurement.
     """
     labels = list(dict.fromkeys(row.label for row in measurements))
     rows = [row for row in gather_measurements(measurements, labels) if row.instance == 0]
@@ -93,8 +94,9 @@ def _measured(row: MeasuredRow) -> list[str]:
     longest, across = row.value("diameter_axial_mm"), row.value("diameter_perpendicular_mm")
     axial = DASH if longest is None else f"{format_number(longest, 'mm')} x {format_value(across, 'mm')}"
     border = row.value("touches_border")
+    volume = row.quantities.get("volume_ml")
     return [
-        format_value(row.value("volume_ml"), "ml"),
+        DASH if volume is None else format_interval(volume.value, volume.low, volume.high, "ml"),
         format_value(row.value("lesion_count"), "count"),
         axial,
         DASH if border is None else "touches" if border else "no",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from pydantic import Field
+
 from medseg.core.errors import ModelError
 from medseg.core.records import Record
 from medseg.core.results import Score
@@ -31,12 +33,14 @@ class Choice(Record):
     Args:
         reason: why, in a sentence.
         postprocessing: the evidence for each label's rule, in words.
+        volume_errors: the error bars of each label's volume, or why there are none, in words.
     """
 
     chosen: Candidate
     candidates: tuple[Candidate, ...]
     reason: str
     postprocessing: dict[str, str]
+    volume_errors: dict[str, str] = Field(default_factory=dict)
 
 
 def rate_candidates(scores: Mapping[str, Mapping[int | str, Sequence[Score]]]) -> list[Candidate]:

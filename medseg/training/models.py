@@ -26,6 +26,7 @@ from medseg.training.fine_tuning.transfer import describe_start
 from medseg.training.origin import read_plugins
 from medseg.training.splits import Fold, finished_folds
 from medseg.training.validation import read_reference
+from medseg.training.volume_errors import learn_volume_errors, tell_errors
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
     # As they were trained, which may be with other settings than the plan's.
     used = {name: Configuration.read(space.run(name, fold) / "configuration.json") for name, fold in reversed(networks)}
     final = plan.model_copy(update={"configurations": {**plan.configurations, **used}})
+    errors = learn_volume_errors(space, dataset, plan, member, rules)
     record = ModelRecord(
         labels=plan.labels,
         channels=plan.channels,
@@ -67,9 +69,16 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         plugins=read_plugins([space.run(name, fold) for name, fold in networks]),
         card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
         familiar=_describe_training(space, plan, used[best.configuration]),
+        volume_errors=errors,
     )
     finish_model(space.model, final, record)
-    choice = Choice(chosen=best, candidates=tuple(candidates), reason=reason, postprocessing=words)
+    choice = Choice(
+        chosen=best,
+        candidates=tuple(candidates),
+        reason=reason,
+        postprocessing=words,
+        volume_errors=tell_errors(errors),
+    )
     choice.write(space.choice)
     return choice
 

@@ -12,13 +12,14 @@ import torch
 from medseg.compute.devices import choose_device, choose_precision
 from medseg.core.dataset import Case, Dataset, MaskSource
 from medseg.core.errors import DatasetError
-from medseg.core.manifest import CaseOutcome, StepResult, label_entries, name_time, unite_outcomes, write_run
+from medseg.core.manifest import CaseOutcome, StepResult, hash_file, label_entries, name_time, unite_outcomes, write_run
 from medseg.core.results import Measurement, Score
 from medseg.core.workspace import Workspace, read_plan
 from medseg.evaluation.definitions import DEFAULT_DEFINITION, settle_tolerances
 from medseg.evaluation.folders import describe_pairs, evaluate_pairs, write_score_tables
 from medseg.inference import Predictor, open_model
 from medseg.inference.folders import predict_cases
+from medseg.inference.volume_errors import describe_errors
 from medseg.io import find_masks, read_segmentation, write_segmentation
 from medseg.measurement.folders import describe_masks, measure_masks, write_measurement_tables
 from medseg.planning import read_folds
@@ -96,7 +97,8 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     settings = {"tolerance_mm": settle_tolerances(labels), "definition": DEFAULT_DEFINITION}
     write_score_tables(space.root, scores, describe_pairs(pairs, scored, model, **settings))
     measured, rows, diameters = measure_masks(masks, labels, patients, cases, dataset.channels)
-    write_measurement_tables(space.root, rows, diameters, describe_masks(masks, measured, model))
+    provenance = describe_masks(masks, measured, model, rows=rows, labels=labels)
+    write_measurement_tables(space.root, rows, diameters, provenance)
     return scored + measured, scores, rows
 
 
@@ -115,16 +117,17 @@ def _collect_validation(space: Workspace, dataset: Dataset) -> list[CaseOutcome]
         if source.is_file():
             mask = read_segmentation(source, labels=model.plan.labels, case=case.name, spacing_mm=dataset.spacing_mm)
             mask = apply_rules(mask, model.plan.labels, model.record.postprocessing)
-            write_segmentation(_mask_path(space, case), mask)
-            outcomes.append(CaseOutcome(case.name, "done"))
+            target = _mask_path(space, case)
+            write_segmentation(target, mask)
+            outcomes.append(CaseOutcome(case.name, "done", outputs={target.name: hash_file(target)}))
     if not outcomes:
         raise DatasetError(
             "there is no case to report on: every case was trained on and there are no test cases", code="no_cases",
             remedy="Use --folds 0 or each, or add imagesTs",
         )  # fmt: skip
-    write_run(
-        space.predictions, "run", outcomes, started=started, model=model.digest, **label_entries(model.plan.labels)
-    )
+    errors = describe_errors(model.record.volume_errors, "")  # learnt from these very masks
+    details = {"model": model.digest, "volume_errors": errors, **label_entries(model.plan.labels)}
+    write_run(space.predictions, "run", outcomes, started=started, **details)
     return outcomes
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from medseg.core.errors import FormatError
 from medseg.core.labels import LabelScheme
-from medseg.core.model import Familiar, FamiliarChannel, Member, ModelRecord, Span
+from medseg.core.model import Familiar, FamiliarChannel, LabelErrors, Member, ModelRecord, Span, VolumeErrors
+from tests.core.examples import make_errors
 
+LABELS = LabelScheme.make({"organ": 1})
 RANGE = Span(low=0.5, high=2.0)
 FAMILIAR = Familiar(
     spacing_mm=(RANGE, RANGE, None),
@@ -23,13 +25,14 @@ FAMILIAR = Familiar(
 )
 
 
-def make_record(familiar: Familiar | None) -> ModelRecord:
+def make_record(familiar: Familiar | None, errors: VolumeErrors | None = None) -> ModelRecord:
     return ModelRecord(
-        labels=LabelScheme.make({"organ": 1}),
+        labels=LABELS,
         channels=("CT", "PET"),
         members=(Member(configuration="3d_fullres", folds=(0, "all")),),
         mirror_axes=(0, 1),
         familiar=familiar,
+        volume_errors=errors,
     )
 
 
@@ -52,3 +55,63 @@ def test_numbers_that_are_none_are_refused() -> None:
     content["familiar"]["further"] = 1
     with pytest.raises(FormatError, match=r"familiar\.spacing_mm.*familiar\.further"):
         ModelRecord.parse(content)
+
+
+def test_errors_of_volumes_to_json_and_back(tmp_path: Path) -> None:
+    record = make_record(None, make_errors(LABELS, low=0.87))
+    record.write(tmp_path / "model.json")
+    assert ModelRecord.read(tmp_path / "model.json") == record
+
+
+def test_a_model_from_before_errors_were_learnt() -> None:
+    content = json.loads(make_record(FAMILIAR).to_json())
+    del content["volume_errors"]
+    assert ModelRecord.parse(content).volume_errors is None
+
+
+@pytest.mark.parametrize("change", [{"low": 0.95}, {"high": 2.0}, {"patients": 4000}])
+def test_a_changed_number_is_seen(change: dict[str, float]) -> None:
+    content = json.loads(make_record(None, make_errors(LABELS)).to_json())
+    content["volume_errors"]["labels"][0]["strata"][1] |= change
+    with pytest.raises(FormatError, match="volume_errors: the errors of volumes do not match their hash"):
+        ModelRecord.parse(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"low": 1.2}, "the lower bound lies above the upper one"),
+        ({"low": -0.1}, "greater than or equal to 0"),
+        ({"high": float("inf")}, "finite"),
+        ({"from_ml": 2.0}, "leave a gap"),
+        ({"to_ml": 9.0}, "leave a gap"),
+        ({"tails": "none"}, "both"),
+        ({"further": 1}, "Extra"),
+    ],
+)
+def test_impossible_errors_are_refused(change: dict[str, object], fault: str) -> None:
+    content = json.loads(make_errors(LABELS).to_json())
+    content["labels"][0]["strata"][1] |= change
+    with pytest.raises(FormatError, match=fault):
+        VolumeErrors.parse(content)
+
+
+def test_errors_are_known_or_there_is_a_reason() -> None:
+    for content in ({}, {"strata": make_errors(LABELS).labels[0].strata, "reason": "none"}):
+        with pytest.raises(FormatError, match="either the errors are known"):
+            LabelErrors.parse({"label": "organ", "values": (1,), **content})
+
+
+@pytest.mark.parametrize("labels", [{"organ": 2}, {"liver": 1}, {"organ": 1, "tumour": 2}])
+def test_errors_of_other_labels_are_refused(labels: dict[str, int]) -> None:
+    content = json.loads(make_record(None).to_json())
+    content["volume_errors"] = json.loads(make_errors(LabelScheme.make(labels)).to_json())
+    with pytest.raises(FormatError, match="other labels than the model's"):
+        ModelRecord.parse(content)
+
+
+def test_errors_are_found_by_name_and_values() -> None:
+    errors = make_errors(LabelScheme.make({"organ": 1, "whole": [1, 2]}, paint_order=(1, 2)))
+    assert errors.find("whole", [1, 2]) == errors.labels[1]
+    assert errors.find("whole", [1]) is None
+    assert errors.find("liver", [1]) is None

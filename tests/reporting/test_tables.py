@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from medseg.evaluation import summarise_scores
 from medseg.reporting import format_score_table, format_volume_table
 from medseg.reporting.aggregates import aggregate_scores
-from medseg.reporting.quantities import format_change, format_number, format_value
-from tests.reporting.examples import make_content, measure
+from medseg.reporting.quantities import format_change, format_interval, format_number, format_value
+from tests.reporting.examples import make_content, make_measurement, measure
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,32 @@ def test_names_cannot_steer_the_terminal_and_wide_ones_stay_aligned() -> None:
 def test_tables_without_rows_say_so() -> None:
     assert format_score_table([]) == "No scores."
     assert format_volume_table([]) == "No measurements."
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "unit", "text"),
+    [
+        (34.23, 31.02, 37.41, "ml", "34.2 (31.0 to 37.4)"),
+        (1.517, 1.354, 1.712, "ml", "1.52 (1.35 to 1.71)"),
+        (1500.254, 1203.1, 1811.9, "ml", "1500 (1203 to 1812)"),
+        (0.02, 0.0, 0.05, "ml", "0.02 (0.00 to 0.05)"),
+        (20000.0, 15000.4, 25000.4, "ml", "20\u202f000 (15\u202f000 to 25\u202f000)"),
+        (3.0, 3.0, 3.0, "ml", "3.00 (3.00 to 3.00)"),
+        (3.0, 4.0, 5.5, "ml", "3.0 (4.0 to 5.5)"),  # a model that always draws too little
+        (3.0, None, None, "ml", "3.00"),
+        (3.0, None, 4.0, "ml", "3.00"),
+        (None, None, None, "ml", "–"),
+    ],
+)
+def test_error_bars_have_no_more_digits_than_mean_something(
+    value: float | None, low: float | None, high: float | None, unit: str, text: str
+) -> None:
+    assert format_interval(value, low, high, unit) == text
+
+
+def test_volume_table_shows_error_bars() -> None:
+    rows = [make_measurement("a-1", "organ", "volume_ml", 34.23, low=31.02, high=37.41)]
+    rows += [make_measurement("b-1", "organ", "volume_ml", 34.23)]
+    lines = format_volume_table(rows).splitlines()
+    assert "34.2 (31.0 to 37.4)" in lines[2]
+    assert "34.23" in lines[3]

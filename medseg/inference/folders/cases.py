@@ -21,6 +21,7 @@ from medseg.inference.folders.limits import Limits
 from medseg.inference.folders.run import FolderRun
 from medseg.inference.folders.writing import ENDINGS
 from medseg.inference.predictor import Predictor
+from medseg.inference.volume_errors import describe_errors, settle_errors
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,9 @@ def predict_cases(
         "engine": f"{predictor.engine}: {predictor.engine_reason}",
         "layout": dataset.layout,
         "channels": list(predictor.model.plan.channels),
+        "volume_errors": describe_errors(
+            *settle_errors(predictor.models, predictor.members, predictor.window.overlap, predictor.rules)
+        ),
         **label_entries(predictor.model.plan.labels),
     }
     record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()

@@ -45,11 +45,13 @@ class Entry:
         outcome: what became of it.
         inputs: each file it was read from, by its path, and its SHA-256.
         warnings: what is unusual about the scan.
+        member_volumes_ml: by label the volume in each network's own mask; empty for a single network.
     """
 
     outcome: CaseOutcome
     inputs: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    member_volumes_ml: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def name_run(part: Part | None) -> str:
@@ -131,7 +133,7 @@ class RunRecord:
         for entry in self._known.get(case.name, ()):
             if list(entry.inputs.values()) == list(inputs.values()) and self._still_there(entry.outcome.outputs):
                 outcome = replace(entry.outcome, status="skipped", inputs=list_inputs(case))
-                return Entry(outcome, dict(inputs), entry.warnings)
+                return Entry(outcome, dict(inputs), entry.warnings, entry.member_volumes_ml)
         return None
 
     def _still_there(self, files: Mapping[str, str]) -> bool:
@@ -201,6 +203,9 @@ class RunRecord:
             "inputs": {entry.outcome.case: dict(entry.inputs) for entry in listed if entry.inputs},
             "settings": self.settings,
             "warnings": [f"{entry.outcome.case}: {text}" for entry in listed for text in entry.warnings],
+            "member_volumes_ml": {
+                entry.outcome.case: dict(entry.member_volumes_ml) for entry in listed if entry.member_volumes_ml
+            },
             **self.details,
         }
         try:
@@ -250,4 +255,6 @@ def _read_entry(case: Mapping[str, Any], content: Mapping[str, Any]) -> Entry:
     outcome = CaseOutcome(**{**case, "inputs": tuple(case["inputs"])})
     mark = f"{outcome.case}: "
     warnings = tuple(text.removeprefix(mark) for text in content["warnings"] if text.startswith(mark))
-    return Entry(outcome, dict(content["inputs"].get(outcome.case, {})), warnings)
+    volumes = content.get("member_volumes_ml", {}).get(outcome.case, {})
+    members = {label: tuple(map(float, own)) for label, own in volumes.items()}
+    return Entry(outcome, dict(content["inputs"].get(outcome.case, {})), warnings, members)

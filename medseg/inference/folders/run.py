@@ -273,7 +273,7 @@ class FolderRun:
         for sentence in prediction.warnings:
             logger.warning("%s: %s", reading.case.name, sentence)
         outcome = CaseOutcome(reading.case.name, "done", inputs=list_inputs(reading.case), outputs=outputs)
-        return Entry(outcome, reading.inputs, prediction.warnings)
+        return Entry(outcome, reading.inputs, prediction.warnings, prediction.member_volumes_ml)
 
 
 def _name_fault(error: BaseException, case: Case) -> CaseOutcome:
