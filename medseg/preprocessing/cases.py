@@ -10,7 +10,7 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset, read_dataset, write_dataset
-from medseg.core.errors import ResourceError
+from medseg.core.disk import explain_write
 from medseg.core.manifest import CaseOutcome, name_time, outcome_of_error, write_run
 from medseg.core.plan import Configuration, Plan
 from medseg.core.workspace import Workspace, read_plan
@@ -46,7 +46,10 @@ def prepare_workspace(
     started, outcomes = name_time(), list[CaseOutcome]()
     plan, cases = read_plan(space), read_dataset(space.cases)
     if dataset is not None:
-        cases = open_dataset(dataset, channels=plan.channels, labels=plan.labels, spacing_mm=cases.spacing_mm)
+        nonfinite = "fill" if cases.fills_nonfinite else "refuse"
+        cases = open_dataset(
+            dataset, channels=plan.channels, labels=plan.labels, spacing_mm=cases.spacing_mm, nonfinite=nonfinite
+        )
         write_dataset(space.cases, cases)
         outcomes += [outcome_of_error(problem) for problem in cases.problems]
     asked = list(map(plan.configuration, configurations or plan.configurations))
@@ -100,7 +103,7 @@ def prepare_cases(
         try:
             write_prepared(folder, case.name, prepared, exact_store=exact_store, key=key)
         except OSError as error:
-            raise ResourceError(f"the prepared case cannot be written: {error}", case=case.name, file=folder) from None
+            raise explain_write(error, folder, case.name) from None
         return CaseOutcome(case.name, "done", inputs=inputs)
 
     title = f"preprocess {configuration.name}"

@@ -18,14 +18,17 @@ from medseg.core.manifest import CaseOutcome, label_entries, outcome_of_error
 from medseg.inference.folders.ahead import go_through
 from medseg.inference.folders.finished import Entry, Part, RunRecord
 from medseg.inference.folders.limits import Limits
+from medseg.inference.folders.locking import locks_output
 from medseg.inference.folders.run import FolderRun
 from medseg.inference.folders.writing import ENDINGS
 from medseg.inference.predictor import Predictor
 from medseg.inference.volume_errors import describe_errors, settle_errors
+from medseg.io.layouts import settle_filling
 
 logger = logging.getLogger(__name__)
 
 
+@locks_output
 def predict_cases(
     predictor: Predictor,
     dataset: Dataset,
@@ -34,6 +37,7 @@ def predict_cases(
     file_format: str = "nifti",
     save_probabilities: bool = False,
     spacing_mm: Sequence[float] | None = None,
+    nonfinite: str = "refuse",
     part: Part | None = None,
     max_ram_gb: float | None = None,
     max_vram_gb: float | None = None,
@@ -52,6 +56,7 @@ def predict_cases(
         file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG whatever it says.
         save_probabilities: also write ``probabilities/CASE/LABEL.ENDING`` per channel, those of pictures too.
         spacing_mm: for pictures, which seldom know theirs.
+        nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
         part: (1, 4) for the first of four parts: every fourth case by name, from the first; None for all.
         max_ram_gb, max_vram_gb: memory to keep to, of the computer (this program included) and of the GPU, 10^9 bytes;
             a case that cannot is refused with what it needs.
@@ -61,12 +66,13 @@ def predict_cases(
     Raises:
         DatasetError: an unknown format.
         PlanError: there is no such part, or a limit is not above 0.
-        ResourceError: the folder cannot be written.
+        ResourceError: the folder cannot be written, or another process writes the same masks there.
     """
     if file_format not in ENDINGS:
         raise DatasetError(f"unknown format {file_format!r}", code="format", remedy=f"Known: {', '.join(ENDINGS)}")
     if any(limit is not None and not limit > 0 for limit in (max_ram_gb, max_vram_gb)):
         raise PlanError("a limit of memory is not above 0 GB", remedy="Use --max-ram-gb 8, for instance")
+    dataset = settle_filling(dataset, nonfinite)
     cases, problems = take_part(dataset, part)
     spacing_mm = spacing_mm or dataset.spacing_mm
     settings = {
@@ -74,6 +80,7 @@ def predict_cases(
         "format": file_format,
         "probabilities": "yes" if save_probabilities else "no",
         "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
+        **({"nonfinite": nonfinite} if nonfinite != "refuse" else {}),
     }
     details = {
         "model": predictor.digest,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.core.dataset import Case
+from medseg.core.disk import explain_write, is_disk_fault
 from medseg.core.errors import DatasetError, MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, name_time, outcome_of_error
 from medseg.core.records import read_json, write_json
@@ -157,6 +158,8 @@ class RunRecord:
                 try:
                     self._write(name_run(self.part), self._entries.values(), self.started)
                 except ResourceError as error:
+                    if is_disk_fault(error):
+                        raise
                     refused = outcome_of_error(error, entry.outcome.case)
                     self._entries[entry.outcome.case] = Entry(refused, entry.inputs)
                     return refused
@@ -211,7 +214,7 @@ class RunRecord:
         try:
             write_json(self.output / file, content)
         except OSError as error:
-            raise ResourceError(f"the folder cannot be written: {error.strerror}", file=self.output) from None
+            raise explain_write(error, self.output / file) from None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from medseg.core.dataset import Case
+from medseg.core.disk import is_disk_fault
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, outcome_of_error
 from medseg.inference.folders.finished import Entry, RunRecord, hash_inputs, list_inputs
@@ -262,6 +263,8 @@ class FolderRun:
             try:
                 entry = entry or self._write_case(answer.reading, answer.prediction)
             except BaseException as error:  # in a thread; one case's fault never stops the others
+                if is_disk_fault(error):  # which is no case's
+                    raise
                 entry = Entry(_name_fault(error, answer.reading.case), answer.reading.inputs)
             self.conclude(self.record.add(entry))
 
