@@ -44,7 +44,7 @@ def write_array(path: Path, array: NDArray[Any], dimensions: int) -> None:
             min(math.ceil(n / block) * block, max(block, CHUNK_VOXELS // block * block))
             for n, block in zip(array.shape[lead:], blocks[lead:], strict=True)
         )
-    # Compressed in memory: the library's own files say nothing of a full disk.
+    # Compressed in memory: the library's own files do not say that a disk is full.
     stored: Any = blosc2.asarray(
         np.ascontiguousarray(array),
         chunks=chunks,

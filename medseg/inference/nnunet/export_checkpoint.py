@@ -109,5 +109,5 @@ def write_checkpoint(
         "trainer_name": TRAINER,
         "inference_allowed_mirroring_axes": axes,
     }
-    with atomic.atomic_path(path) as temporary:
-        torch.save(content, temporary)
+    with atomic.atomic_open(path) as stream:  # PyTorch's own files do not say that a disk is full
+        torch.save(content, stream)
