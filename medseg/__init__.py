@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from medseg.core.plan import Configuration, Plan
     from medseg.core.results import Measurement, Score
     from medseg.core.volume import Segmentation, Volume
-    from medseg.evaluation import evaluate_case, summarise_scores
+    from medseg.evaluation import compare_scores, evaluate_case, measure_agreement, summarise_scores
     from medseg.fingerprint import extract_fingerprint, inspect_dataset
     from medseg.inference import Prediction, Predictor, predict_case
     from medseg.io import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from medseg.measurement import measure_case
     from medseg.networks import NETWORKS, build_network
+    from medseg.pipeline import compare
     from medseg.planning import make_folds, make_plan
     from medseg.postprocessing import apply_rules
     from medseg.preprocessing import open_prepared, prepare_case, write_prepared
@@ -82,8 +83,11 @@ __all__ = [  # noqa: RUF022 - in pipeline order
     "apply_rules",
     "evaluate_case",
     "summarise_scores",
+    "compare_scores",
+    "measure_agreement",
     "measure_case",
     "write_report",
+    "compare",
 ]
 
 _PLACES = {
@@ -107,9 +111,10 @@ _PLACES = {
     "medseg.training": ("LOSSES", "batches", "train_fold"),
     "medseg.inference": ("Predictor", "Prediction", "predict_case"),
     "medseg.postprocessing": ("apply_rules",),
-    "medseg.evaluation": ("evaluate_case", "summarise_scores"),
+    "medseg.evaluation": ("evaluate_case", "summarise_scores", "compare_scores", "measure_agreement"),
     "medseg.measurement": ("measure_case",),
     "medseg.reporting": ("write_report",),
+    "medseg.pipeline": ("compare",),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 

@@ -5,7 +5,6 @@ The pipeline is imported inside each command, so that ``--help`` answers at once
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,10 +18,15 @@ from medseg.options import (
     Device,
     Engine,
     Epochs,
+    FoldsFile,
     Json,
     Labels,
+    Like,
+    Margins,
     MaskFolder,
     MatchBy,
+    Nonfinite,
+    NonfiniteBy,
     Output,
     Plugins,
     Precision,
@@ -32,12 +36,15 @@ from medseg.options import (
     Required,
     SampleBy,
     ScoreBy,
+    ScoreFolders,
     Settings,
     Space,
     SpacingMm,
     StartFrom,
+    StatedSpacing,
     Surfaces,
     Targets,
+    TargetSpacing,
     TimelineFile,
     Tolerances,
     Version,
@@ -47,13 +54,16 @@ from medseg.options import (
     gather_settings,
     join_files,
     parse_folds,
+    parse_margins,
     parse_numbers,
     parse_part,
     parse_scheme,
     parse_seconds,
     parse_target,
     parse_tolerances,
+    prepare_process,
     refuse_torchrun,
+    run_app,
 )
 from medseg.tool_commands import add_tools
 
@@ -78,13 +88,18 @@ def root(
 
 @app.command()
 def check(
-    dataset: Data, channels: Channels = None, labels: Labels = None, spacing_mm: SpacingMm = None, json: Json = False
+    dataset: Data,
+    channels: Channels = None,
+    labels: Labels = None,
+    spacing_mm: SpacingMm = None,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
+    json: Json = False,
 ) -> None:
     """List every problem of every case, in one pass."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm))
+        result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm, nonfinite))
     finish(result, json)
 
 
@@ -95,13 +110,14 @@ def fingerprint(
     channels: Channels = None,
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
     json: Json = False,
 ) -> None:
     """Measure what the data set looks like."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.fingerprint(dataset, workspace, **gather_names(channels, labels, spacing_mm))
+        result = pipeline.fingerprint(dataset, workspace, **gather_names(channels, labels, spacing_mm, nonfinite))
     finish(result, json)
 
 
@@ -110,17 +126,11 @@ def plan(
     dataset: Annotated[Path | None, typer.Argument(metavar="[DATASET]", help="Images with masks.")] = None,
     workspace: Annotated[Path | None, typer.Option("--workspace", help="Folder to work in.")] = None,
     preset: Annotated[str, typer.Option(help="nnunet, resenc-m, resenc-l, resenc-xl, or cpu.")] = "nnunet",
-    like: Annotated[
-        Path | None, typer.Option(help="A model to fine-tune, whose network, spacing and patch are taken.")
-    ] = None,
+    like: Like = None,
     gpu_memory_gb: Annotated[float | None, typer.Option(help="What training may use; the preset's, else.")] = None,
-    target_spacing_mm: Annotated[
-        str | None, typer.Option(help="To resample to, in place of the planner's: 1.5 or 0.8,0.8,3 or isotropic.")
-    ] = None,
+    target_spacing_mm: TargetSpacing = None,
     window_hu: Annotated[tuple[float, float] | None, typer.Option(help="Lowest and highest HU of CT.")] = None,
-    folds_file: Annotated[
-        Path | None, typer.Option(help="Folds in place of the planner's, such as nnU-Net's splits_final.json.")
-    ] = None,
+    folds_file: FoldsFile = None,
     divide_patients: Annotated[
         bool, typer.Option("--divide-patients", help="Let those folds train and validate on one patient's scans.")
     ] = False,
@@ -131,9 +141,8 @@ def plan(
     as_nnunet: Annotated[bool, typer.Option("--as-nnunet", help="Write it as nnU-Net does.")] = False,
     channels: Channels = None,
     labels: Labels = None,
-    spacing_mm: Annotated[
-        str | None, typer.Option(help="Of pictures, their own spacing; of other scans as --target-spacing-mm.")
-    ] = None,
+    spacing_mm: StatedSpacing = None,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
     json: Json = False,
 ) -> None:
     """Decide preprocessing, networks and folds, with reasons."""
@@ -153,7 +162,7 @@ def plan(
             explain=explain,
             nnunet_files=join_files(fingerprint, dataset_json, output),
             as_nnunet=as_nnunet,
-            **gather_names(channels, labels, None if spacing_mm == "isotropic" else spacing_mm),
+            **gather_names(channels, labels, None if spacing_mm == "isotropic" else spacing_mm, nonfinite),
         )
     finish(result, json)
 
@@ -240,6 +249,7 @@ def predict(
     max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
     max_vram_gb: Annotated[float | None, typer.Option(help="GPU memory to keep to.")] = None,
     spacing_mm: SpacingMm = None,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -248,22 +258,11 @@ def predict(
         from medseg import pipeline
 
         result = pipeline.predict(
-            source,
-            output,
-            model=model,
-            folds=parse_folds(folds),
-            device=device,
-            engine=engine.value,
-            precision=precision.value,
-            overlap=overlap,
-            mirroring=not no_mirroring,
-            spacing_mm=parse_numbers(spacing_mm),
-            file_format=format_,
-            save_probabilities=save_probabilities,
-            part=parse_part(part),
-            max_ram_gb=max_ram_gb,
-            max_vram_gb=max_vram_gb,
-        )
+            source, output, model=model, folds=parse_folds(folds), device=device, engine=engine.value,
+            precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
+            spacing_mm=parse_numbers(spacing_mm), file_format=format_, save_probabilities=save_probabilities,
+            part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb,
+        )  # fmt: skip
     finish(result, json)
 
 
@@ -296,6 +295,16 @@ def evaluate(
 
 
 @app.command()
+def compare(directories: ScoreFolders, output: Output, margin: Margins = None, json: Json = False) -> None:
+    """Compare methods that were scored on the same patients."""
+    with catch_errors():
+        from medseg import pipeline
+
+        result = pipeline.compare(directories, output, margins=parse_margins(margin))
+    finish(result, json)
+
+
+@app.command()
 def measure(
     output: Output,
     masks: MaskFolder = None,
@@ -306,6 +315,7 @@ def measure(
     timeline: TimelineFile = None,
     targets: Targets = None,
     registration: RegistrationKind = Registration.rigid,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
     json: Json = False,
 ) -> None:
     """Measure volumes, diameters and lesions of masks, and their change over time."""
@@ -315,7 +325,7 @@ def measure(
         result = pipeline.measure(
             masks, output, images=images, labels=parse_scheme(labels), probabilities=probabilities,
             channels=channels.split(",") if channels else None,
-            timeline=timeline, targets=targets, registration=registration.value,
+            timeline=timeline, targets=targets, registration=registration.value, nonfinite=nonfinite.value,
         )  # fmt: skip
     finish(result, json)
 
@@ -353,6 +363,7 @@ def run(
     channels: Channels = None,
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
     json: Json = False,
 ) -> None:
     """Everything: from scans with masks to a model and a report."""
@@ -370,7 +381,7 @@ def run(
             start_from=start_from,
             settings=gather_settings(set_, sampling),
             plugins=plugin or (),
-            **gather_names(channels, labels, spacing_mm),
+            **gather_names(channels, labels, spacing_mm, nonfinite),
         )
     finish(result, json)
 
@@ -380,15 +391,5 @@ add_tools(app)
 
 def main() -> None:
     """Run the command line; the exit code says what happened (0, 1, 2, 3, 4, 130, 143)."""
-    import logging
-    import os
-    import signal
-
-    # Threads that wait for one another sleep instead of spinning: on a shared machine that halves the processor time.
-    # It must be said before PyTorch is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("medseg").setLevel(logging.INFO)
-    # Ended like this, half-written files are cleared away.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    app()
+    prepare_process()
+    run_app(app)

@@ -1,4 +1,4 @@
-"""What commands share: options, what their words mean, and how a command ends."""
+"""What commands share: options, what their words mean, how a command starts and how it ends."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ class Registration(StrEnum):
     affine = "affine"
 
 
+class Nonfinite(StrEnum):
+    """What becomes of NaN and infinite voxels."""
+
+    refuse = "refuse"
+    fill = "fill"
+
+
 class Precision(StrEnum):
     """How a network computes."""
 
@@ -68,6 +75,9 @@ Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", s
 Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
 Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
 SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
+NonfiniteBy = Annotated[
+    Nonfinite, typer.Option("--nonfinite", help="NaN and infinite voxels: refuse the case, or fill them and say so.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
 StartFrom = Annotated[
@@ -109,6 +119,27 @@ Surfaces = Annotated[
     Definition,
     typer.Option("--definition", help="Of surface metrics: surfel (by area), voxel (MONAI's) or pooled (MedPy's)."),
 ]
+Like = Annotated[Path | None, typer.Option(help="A model to fine-tune, whose network, spacing and patch are taken.")]
+TargetSpacing = Annotated[
+    str | None, typer.Option(help="To resample to, in place of the planner's: 1.5 or 0.8,0.8,3 or isotropic.")
+]
+StatedSpacing = Annotated[
+    str | None, typer.Option(help="Of pictures, their own spacing; of other scans as --target-spacing-mm.")
+]
+FoldsFile = Annotated[
+    Path | None, typer.Option(help="Folds in place of the planner's, such as nnU-Net's splits_final.json.")
+]
+ScoreFolders = Annotated[
+    list[Path], typer.Argument(metavar="DIR_A DIR_B ...", help="Folders of scores, the established method's first.")
+]
+Margins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--margin",
+        help="dice=0.02: how much worse a method may be and still count as not inferior; may be repeated.",
+        metavar="METRIC=NUMBER",
+    ),
+]
 MaskFolder = Annotated[
     Path | None, typer.Argument(metavar="MASKS", help="Folder of masks; not needed where a timeline names them.")
 ]
@@ -138,12 +169,15 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def gather_names(channels: str | None, labels: str | None, spacing_mm: str | None) -> dict[str, Any]:
-    """The options that name a data set's parts, as ``check`` and its like take them."""
+def gather_names(
+    channels: str | None, labels: str | None, spacing_mm: str | None, nonfinite: Nonfinite = Nonfinite.refuse
+) -> dict[str, Any]:
+    """The options that say how a data set is read, as ``check`` and its like take them."""
     return {
         "channels": channels.split(",") if channels else None,
         "labels": parse_scheme(labels),
         "spacing_mm": parse_numbers(spacing_mm),
+        "nonfinite": nonfinite.value,
     }
 
 
@@ -192,6 +226,23 @@ def parse_tolerances(text: str | None) -> dict[str, float] | None:
     return named
 
 
+def parse_margins(texts: list[str] | None) -> dict[str, float]:
+    """``dice=0.02`` as metric and number; empty for None."""
+    margins: dict[str, float] = {}
+    for text in texts or []:
+        metric, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = 0.0
+        if not metric.strip() or not 0 < value < float("inf"):
+            raise typer.BadParameter(f"--margin {text!r} is not metric=number with a number above 0")
+        if metric.strip() in margins:
+            raise typer.BadParameter(f"--margin is given twice for {metric.strip()}")
+        margins[metric.strip()] = value
+    return margins
+
+
 def parse_folds(text: str | None) -> list[int | str] | None:
     """``0,1`` as numbers, ``all`` as it is; None for None."""
     return [int(fold) if fold.isdigit() else fold for fold in text.split(",")] if text else None
@@ -235,6 +286,11 @@ def gather_settings(pairs: list[str] | None, sampling: Sampling | None) -> dict[
     return dict(map(split_setting, pairs or [])) | ({"sampling": sampling.value} if sampling else {})
 
 
+# Of errors of resources, those that come before anything is done; and commands that do not do again what they did.
+NOT_STARTED = ("no_device", "no_room", "in_use")
+GO_ON = ("run", "demo", "preprocess", "train", "predict")
+
+
 @contextlib.contextmanager
 def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
     """Each expected error is one line on standard error: 2 where nothing could start, 1 where the run failed.
@@ -252,13 +308,40 @@ def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
         yield
     except ResourceError as error:
         typer.echo(f"medseg: {error}", err=True)
-        raise typer.Exit(2 if error.code == "no_device" else 1) from None
+        raise typer.Exit(2 if error.code in NOT_STARTED else 1) from None
     except MedsegError as error:
         typer.echo(f"medseg: {error}", err=True)
         raise typer.Exit(2) from None
     except OSError as error:  # a disk that is full, a folder that cannot be written
-        typer.echo(f"medseg: {error.filename or 'a file'}: {error.strerror or error}", err=True)
+        from medseg.core.disk import explain_write
+
+        typer.echo(f"medseg: {explain_write(error)}", err=True)
         raise typer.Exit(1) from None
+    except MemoryError as error:
+        typer.echo(f"medseg: the memory is full {error}. Free memory or use a machine with more", err=True)
+        raise typer.Exit(1) from None
+
+
+def prepare_process() -> None:
+    """Set up a process that runs one command: its log and its threads."""
+    import logging
+    import sys
+
+    # Threads that wait for one another sleep instead of spinning: on a shared machine that halves the processor time.
+    # It must be said before PyTorch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("medseg").setLevel(logging.INFO)
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run the command that the process was started with; SIGTERM and Ctrl-C end it soon, saying how to go on."""
+    import sys
+
+    from medseg.core.interruption import run_stoppable
+
+    goes_on = sys.argv[1:2] and sys.argv[1] in GO_ON
+    run_stoppable(app, "the same command goes on where it stopped" if goes_on else "the same command begins anew")
 
 
 def refuse_torchrun(command: str | None) -> None:

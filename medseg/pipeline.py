@@ -6,7 +6,6 @@ what another needs.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,27 +13,17 @@ from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset
 from medseg.core.errors import PlanError
-from medseg.core.labels import LabelScheme
 from medseg.core.manifest import StepResult, name_time
-from medseg.core.workspace import Workspace
-
-logger = logging.getLogger(__name__)
+from medseg.core.workspace import Workspace, locks_workspace
 
 
-def check(
-    dataset: str | Path,
-    *,
-    channels: Sequence[str] | None = None,
-    labels: LabelScheme | None = None,
-    spacing_mm: Sequence[float] | None = None,
-) -> StepResult:
+def check(dataset: str | Path, **named: Any) -> StepResult:
     """List every problem of every case, in one pass.
 
     Args:
         dataset: any layout of a data set.
-        channels: the channels' names; the data set's own, or what the intensities show, where None.
-        labels: the label scheme; the data set's own, or what the masks hold, where None.
-        spacing_mm: for pictures, which seldom know theirs.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``open_dataset``; channels and labels that
+            neither these nor the data set names are what the intensities and the masks show.
     Returns:
         an outcome per case and problem.
     Raises:
@@ -43,25 +32,19 @@ def check(
     from medseg.fingerprint import describe_inspection, inspect_dataset
     from medseg.io import open_dataset
 
-    inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
+    inspection = inspect_dataset(open_dataset(dataset, **named))
     content = {"layout": inspection.dataset.layout, "cases": len(inspection.dataset.cases)}
     return StepResult(list(inspection.outcomes), describe_inspection(inspection), content)
 
 
-def fingerprint(
-    dataset: str | Path,
-    workspace: str | Path,
-    *,
-    channels: Sequence[str] | None = None,
-    labels: LabelScheme | None = None,
-    spacing_mm: Sequence[float] | None = None,
-) -> StepResult:
+@locks_workspace("medseg fingerprint")
+def fingerprint(dataset: str | Path, workspace: str | Path, **named: Any) -> StepResult:
     """Measure what the data set looks like: ``W/fingerprint.json``.
 
     Args:
         dataset: any layout of a data set.
         workspace: the folder to work in.
-        channels, labels, spacing_mm: as for ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
     Returns:
         an outcome per case; refused cases are left out of the fingerprint.
     Raises:
@@ -71,12 +54,13 @@ def fingerprint(
     from medseg.io import open_dataset
 
     space = Workspace(Path(workspace))
-    inspection = inspect_dataset(open_dataset(dataset, channels=channels, labels=labels, spacing_mm=spacing_mm))
+    inspection = inspect_dataset(open_dataset(dataset, **named))
     made = write_fingerprint(space, inspection)
     text = f"{space.fingerprint}: {len(made.cases)} cases, {', '.join(made.channels)}"
     return StepResult(list(inspection.outcomes), "\n".join([text, *made.notes]), {"cases": len(made.cases)})
 
 
+@locks_workspace("medseg plan")
 def plan(
     dataset: str | Path | None = None,
     workspace: str | Path | None = None,
@@ -101,16 +85,14 @@ def plan(
         preset: whose rules to follow.
         like: a model (or a run's folder) to fine-tune, to take network, spacing and patch from.
         gpu_memory_gb: what training may use on a GPU; the preset's own where None.
-        target_spacing_mm: one number, three (i, j, k) or ``isotropic``, in place of the planner's choice; the same as
-            ``spacing_mm`` where the files know their own.
+        target_spacing_mm: one, three (i, j, k) or ``isotropic``; also ``spacing_mm`` where the files know their own.
         window_hu: lowest and highest HU of CT, in place of the planner's choice.
-        folds_file: given folds, such as nnU-Net's ``splits_final.json``; ``W/folds.json`` that somebody put there
-            stays where None.
+        folds_file: given folds (``splits_final.json``); those that somebody put in ``W/folds.json`` stay where None.
         divide_patients: let given folds put scans of one patient into training and validation.
         explain: give the reason of each choice.
         nnunet_files: in place of a data set: nnU-Net's fingerprint and dataset.json, and the file to write.
         as_nnunet: write that file in nnU-Net's own layout.
-        named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
     Returns:
         the outcomes of the fingerprint, and the plan in words.
     Raises:
@@ -139,6 +121,7 @@ def plan(
     return StepResult(outcomes, text if explain else text.partition("\n")[0], made.model_dump(mode="json"))
 
 
+@locks_workspace("medseg preprocess")
 def preprocess(
     workspace: str | Path,
     *,
@@ -208,6 +191,7 @@ def train(
     return StepResult(outcomes, format_score_table(scores), {"folder": str(space.run(configuration, fold))})
 
 
+@locks_workspace("medseg choose", beside_training=True)
 def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None) -> StepResult:
     """Choose the best configuration and its postprocessing: ``W/choice.json``, ``W/model/``.
 
@@ -224,7 +208,8 @@ def choose(workspace: str | Path, *, configurations: Sequence[str] | None = None
     space = Workspace(Path(workspace))
     choice = build_model(space, read_dataset(space.cases), configurations)
     lines = [f"{space.model}: {choice.reason}", *choice.postprocessing.values(), *choice.volume_errors.values()]
-    return StepResult([], "\n".join(lines), choice.model_dump(mode="json"))
+    text = "\n".join(lines)
+    return StepResult([], text, choice.model_dump(mode="json"))
 
 
 def predict(
@@ -248,8 +233,8 @@ def predict(
         output: the folder for masks and ``run.json``.
         model: the model's folder; several are averaged.
         folds, device, engine, precision, overlap, mirroring, network: as for ``Predictor.load``.
-        options: ``spacing_mm``, ``file_format``, ``save_probabilities``, ``part``, ``max_ram_gb``, ``max_vram_gb`` of
-            ``predict_cases``.
+        options: ``spacing_mm``, ``nonfinite``, ``file_format``, ``save_probabilities``, ``part``, ``max_ram_gb``,
+            ``max_vram_gb`` of ``predict_cases``.
     Returns:
         an outcome per case; one bad case never stops the others, finished ones are not done again.
     Raises:
@@ -257,16 +242,13 @@ def predict(
         DatasetError: there is no scan at all.
     """
     from medseg.inference import Predictor
-    from medseg.inference.folders import predict_cases
-    from medseg.io import find_inputs
+    from medseg.inference.folders.source import predict_source
 
     predictor = Predictor.load(
         model, folds=folds, device=device, engine=engine, precision=precision, overlap=overlap, mirroring=mirroring,
         network=network,
     )  # fmt: skip
-    found = find_inputs(source, len(predictor.model.plan.channels))
-    logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
-    outcomes = predict_cases(predictor, found, Path(output), **options)
+    outcomes = predict_source(predictor, source, Path(output), **options)
     done = sum(outcome.status in ("done", "skipped") for outcome in outcomes)
     return StepResult(outcomes, f"{output}: {done} of {len(outcomes)} masks", {"output": str(output)})
 
@@ -297,13 +279,35 @@ def evaluate(
     return StepResult(outcomes, text, {"output": str(output), "scores": len(scores), **content}, missed)
 
 
+def compare(
+    directories: Sequence[str | Path], output: str | Path, *, margins: Mapping[str, float] | None = None
+) -> StepResult:
+    """Compare the scores of methods on the same patients: ``comparison.csv``, ``.json``, ``.tex`` and ``.png``.
+
+    Args:
+        directories: two or more folders with ``scores.csv`` or with folds or seeds; the established method's first.
+        output: the folder for the tables and the figure.
+        margins: metric to how much worse a method may be and still count as not inferior to one before it.
+    Returns:
+        an outcome per case: one that only some methods have scores of is named and left out.
+    Raises:
+        DatasetError: fewer than two folders, no case in common, or scores defined in different ways.
+    """
+    from medseg.evaluation.comparison import compare_folders
+    from medseg.reporting.comparison import report_comparison
+
+    outcomes, found = compare_folders(directories, output, margins=margins)
+    text = report_comparison(output, found)
+    return StepResult(outcomes, text, {key: value for key, value in found.items() if key != "values"})
+
+
 def measure(masks: str | Path | None, output: str | Path, **options: Any) -> StepResult:
     """Measure masks: volumes, diameters, lesions: ``measurements.csv``; of a timeline ``longitudinal.csv``; JSON twins.
 
     Args:
         masks: a folder of masks; None where a timeline names them.
         output: the folder for the tables.
-        options: ``images``, ``labels``, ``channels``, ``probabilities`` of ``measure_folder``;
+        options: ``images``, ``labels``, ``channels``, ``probabilities``, ``nonfinite`` of ``measure_folder``;
             ``timeline``, ``targets``, ``registration`` of ``measure_timeline``.
     Returns:
         an outcome per case.
@@ -338,6 +342,7 @@ def report(
     return StepResult(outcomes, str(path), {"report": str(path)})
 
 
+@locks_workspace("medseg run")
 def run(
     dataset: str | Path,
     workspace: str | Path,
@@ -365,7 +370,7 @@ def run(
         settings: other values for keys of the plan's configurations: ``{"sampling": "lesion"}``.
         start_from: a model or run to fine-tune, whose plan is then followed.
         plugins: modules to import, with networks or losses that ``settings`` name.
-        named: ``channels``, ``labels``, ``spacing_mm`` of ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
     Returns:
         the outcomes of all steps; the table of scores and volumes, and the report's path.
     Raises:
@@ -373,20 +378,15 @@ def run(
         PlanError: a fold or configuration that is not there, or a budget too short to train at all.
     """
     from medseg.planning import ensure_plan
-    from medseg.training.run_order import check_folds, choose_jobs, choose_rules, train_jobs
-    from medseg.training.settings import check_settings
+    from medseg.training.run_order import announce_jobs, check_request, choose_jobs, train_jobs
     from medseg.training.whole_runs import predict_own, report_own
 
     began, started, space = time.monotonic(), name_time(), Workspace(Path(workspace))
-    check_folds(folds)  # before the scans are read, which may take minutes
-    check_settings(settings or {}, plugins)
-    rules = choose_rules(device, start_from)
+    rules = check_request(folds, settings or {}, plugins, device, start_from)  # before minutes of reading scans
     outcomes = fingerprint(dataset, workspace, **named).outcomes
     made, found = ensure_plan(space, *rules), read_dataset(space.cases)
     jobs = choose_jobs(space, configurations, folds, timed=budget_s is not None)
-    listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
-    logger.info("planned for %s (preset %s); to train: %s", made.target, made.preset, listed)
-    names = list(dict.fromkeys(name for name, _ in jobs))
+    names = announce_jobs(made, jobs)
     outcomes += preprocess(workspace, configurations=names).outcomes
     left = None if budget_s is None else budget_s - (time.monotonic() - began)
     outcomes += train_jobs(

@@ -31,7 +31,7 @@ def measure_icc(values: NDArray[np.float64], kind: Kind, *, bounded: bool = True
         bounded: whether the interval is wanted; it holds for independent targets alone.
     Returns:
         ``{"value", "low", "high"}``, low and high None where not wanted; None below ``LEAST_TARGETS`` targets, or where
-        all values are the same.
+        all values (for ``3,1``: all targets) are the same.
     Source: Shrout and Fleiss, Psychol Bull 1979;86:420-428; intervals of McGraw and Wong, Psychol Methods 1996;1:30-46,
         table 7.
     """
@@ -39,6 +39,8 @@ def measure_icc(values: NDArray[np.float64], kind: Kind, *, bounded: bool = True
     if n < LEAST_TARGETS or not np.ptp(values):
         return None
     targets, raters, residual, within = _mean_squares(values)
+    if kind == "3,1" and not (targets or residual):
+        return None  # the targets differ in nothing
     if kind == "1,1":
         value = (targets - within) / (targets + (k - 1) * within)
         bounds = _bound_ratio(targets, within, n - 1, n * (k - 1), k)
@@ -83,7 +85,10 @@ def _mean_squares(values: NDArray[np.float64]) -> tuple[float, float, float, flo
     raters = n * float(((columns - mean) ** 2).sum()) / (k - 1)
     left = float(((values - rows[:, None] - columns[None] + mean) ** 2).sum())
     within = float(((values - rows[:, None]) ** 2).sum()) / (n * (k - 1))
-    return targets, raters, left / ((n - 1) * (k - 1)), within
+    squares = (targets, raters, left / ((n - 1) * (k - 1)), within)
+    noise = (1e-14 * float(np.abs(values).max())) ** 2  # what rounding leaves of a variance that is 0
+    first, second, third, fourth = (square if square > noise else 0.0 for square in squares)
+    return first, second, third, fourth
 
 
 def _bound_ratio(between: float, error: float, upper: float, lower: float, k: int) -> tuple[float, float]:

@@ -39,6 +39,8 @@ _TITLES = {
     "prediction_voxels": "prediction",
     "reference_voxels": "reference",
     "volume_ml": "volume",
+    "predicted_volume_ml": "predicted volume",
+    "reference_volume_ml": "reference volume",
     "member_sd_ml": "spread over the networks",
     "diameter_axial_mm": "longest axial diameter",
     "diameter_perpendicular_mm": "perpendicular diameter",

@@ -65,7 +65,7 @@ def format_score_table(scores: Sequence[Score]) -> str:
             line.append(f"{text}*" if infinite else text)
         lines.append(line)
     note = "\n* without infinite distances (one of the two masks is empty)" if left_out else ""
-    return _align(lines, words=1) + note
+    return align_columns(lines, words=1) + note
 
 
 def format_volume_table(measurements: Sequence[Measurement]) -> str:
@@ -87,7 +87,7 @@ def format_volume_table(measurements: Sequence[Measurement]) -> str:
     for row in rows:
         day = [DASH if row.day is None else str(row.day)] if with_day else []
         lines.append([row.case, *day, row.label, *_measured(row)])
-    return _align(lines, words=len(words))
+    return align_columns(lines, words=len(words))
 
 
 def _measured(row: MeasuredRow) -> list[str]:
@@ -103,8 +103,15 @@ def _measured(row: MeasuredRow) -> list[str]:
     ]
 
 
-def _align(lines: Sequence[Sequence[str]], *, words: int) -> str:
-    """Columns side by side: the first ``words`` to the left, numbers to the right, a rule under the heading."""
+def align_columns(lines: Sequence[Sequence[str]], *, words: int) -> str:
+    """A table as text.
+
+    Args:
+        lines: cells of each line, the heading first; as many in each.
+        words: how many columns hold words and stand to the left; numbers stand to the right.
+    Returns:
+        columns side by side, a rule under the heading.
+    """
     # A name may hold characters that steer the terminal; those are shown as a replacement character.
     shown = [
         ["".join(c if c.isprintable() or c == "\u202f" else "\ufffd" for c in text) for text in line] for line in lines

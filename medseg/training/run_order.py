@@ -22,7 +22,7 @@ from medseg.training.budget import predict_seconds, share_budget, time_window
 from medseg.training.cascade import list_missing_folds
 from medseg.training.fine_tuning.starts import open_template
 from medseg.training.runs import run_fold
-from medseg.training.settings import change_settings
+from medseg.training.settings import change_settings, check_settings
 from medseg.training.splits import Fold
 from medseg.training.stages import order_stages
 
@@ -59,6 +59,47 @@ def choose_rules(device: str, start_from: str | Path | None = None) -> tuple[str
     """
     preset = "cpu" if choose_device(device).type == "cpu" else "nnunet"
     return preset, None if start_from is None else open_template(start_from)
+
+
+def check_request(
+    folds: str | None,
+    settings: Mapping[str, str],
+    plugins: Sequence[str],
+    device: str,
+    start_from: str | Path | None = None,
+) -> tuple[str, Template | None]:
+    """Refuse what cannot work whatever the data set, before its scans are read.
+
+    Args:
+        folds: the user's words; None where they gave none.
+        settings: other values for keys of the plan's configurations.
+        plugins: modules that enter networks or losses into the tables.
+        device: where it will train.
+        start_from: a model or run to begin from.
+    Returns:
+        whose rules to plan by, as ``choose_rules`` gives it.
+    Raises:
+        PlanError: folds or settings that mean nothing.
+        ResourceError: the device is not there.
+        ModelError: there is no model to begin from, or it is damaged.
+    """
+    check_folds(folds)
+    check_settings(settings, plugins)
+    return choose_rules(device, start_from)
+
+
+def announce_jobs(plan: Plan, jobs: Sequence[Job]) -> list[str]:
+    """Say which networks are trained.
+
+    Args:
+        plan: the workspace's.
+        jobs: configuration and fold of each.
+    Returns:
+        their configurations, each once.
+    """
+    listed = ", ".join(f"{name} fold {fold}" for name, fold in jobs)
+    logger.info("planned for %s (preset %s); to train: %s", plan.target, plan.preset, listed)
+    return list(dict(jobs))
 
 
 def choose_jobs(space: Workspace, configurations: Sequence[str] | None, folds: str | None, *, timed: bool) -> list[Job]:

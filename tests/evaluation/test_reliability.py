@@ -79,3 +79,24 @@ def test_what_is_not_defined() -> None:
     found = measure_icc(JUDGES, "2,1", bounded=False)
     assert found is not None
     assert found["low"] is found["high"] is None
+
+
+def test_few_different_values_are_numbers_or_not_defined() -> None:
+    rng = np.random.default_rng(7)
+    for count in range(4, 8):
+        for _ in range(100):
+            values = rng.integers(0, 3, (count, 2)) * rng.choice([0.018, 1.0, 1e5]) * 1.0
+            for kind in ("1,1", "2,1", "3,1"):
+                check(measure_icc(values, kind))  # type: ignore[arg-type]
+            check(measure_ccc(values[:, 0], values[:, 1]))
+    always_missed = np.tile([0.0, 0.018], (8, 1))
+    assert measure_icc(always_missed, "3,1") is None
+    assert measure_icc(always_missed, "2,1") == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def check(found: dict[str, float | None] | None) -> None:
+    if found is not None and found["low"] is not None:
+        assert found["high"] is not None
+        assert found["value"] is not None
+        assert found["low"] <= found["value"] + 1e-9
+        assert found["value"] <= found["high"] + 1e-9 <= 1 + 2e-9

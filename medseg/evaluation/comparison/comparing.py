@@ -114,7 +114,7 @@ def describe_partial(methods: Scores) -> list[str]:
     metrics: dict[str, set[str]] = defaultdict(set)
     for rows in methods.values():
         for row in rows:
-            if "[" not in row.metric:
+            if not row.instance and "[" not in row.metric:
                 metrics[row.label].add(row.metric)
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for (label, metric), names in partial.items():

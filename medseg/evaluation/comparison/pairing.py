@@ -129,12 +129,13 @@ def find_partial(methods: Scores) -> dict[Key, tuple[str, ...]]:
     Args:
         methods: the rows of each.
     Returns:
-        metrics of whole labels and of lesions; empty where every method has all.
+        metrics of whole labels (whether there are rows of single lesions depends on what was predicted); empty where
+        every method has all.
     """
     found: dict[Key, dict[str, None]] = defaultdict(dict)
     for name, rows in methods.items():
         for row in rows:
-            if "[" not in row.metric:  # by stratum: whether a case has one depends on its lesions
+            if not row.instance and "[" not in row.metric:  # by stratum: that depends on lesions, too
                 found[row.label, row.metric][name] = None
     return {key: tuple(names) for key, names in found.items() if len(names) < len(methods)}
 
