@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from medseg.options import Sampling, gather_settings, parse_part
+from medseg.options import Sampling, gather_settings, parse_margins, parse_part, parse_tolerances
 
 
 def test_an_option_of_its_own_wins_over_set() -> None:
@@ -39,3 +39,23 @@ def test_a_part_that_is_none_is_refused(text: str, said: str) -> None:
     with pytest.raises(typer.BadParameter) as caught:
         parse_part(text)
     assert said in str(caught.value)
+
+
+def test_tolerances_by_label_and_for_all_others() -> None:
+    assert parse_tolerances(None) is None
+    assert parse_tolerances("1.5") == {"": 1.5}
+    assert parse_tolerances("tumour=2") == {"tumour": 2.0}
+    assert parse_tolerances("1, tumour = 2 ,a=b=3") == {"": 1.0, "tumour": 2.0, "a=b": 3.0}
+    for text in ("", "tumour", "tumour=", "1,,2"):
+        with pytest.raises(typer.BadParameter, match="not a number or label=number"):
+            parse_tolerances(text)
+
+
+def test_margins_by_metric() -> None:
+    assert parse_margins(None) == {}
+    assert parse_margins(["dice=0.02", "hd95 = 1"]) == {"dice": 0.02, "hd95": 1.0}
+    for text in ("dice", "=1", "dice=", "dice=x", "dice=-0.1", "dice=0", "dice=inf", "dice=nan"):
+        with pytest.raises(typer.BadParameter, match="with a number above 0"):
+            parse_margins([text])
+    with pytest.raises(typer.BadParameter, match="twice for dice"):
+        parse_margins(["dice=1", "dice=2"])

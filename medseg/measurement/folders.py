@@ -19,6 +19,7 @@ from medseg.io.files import list_images
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
 from medseg.measurement.cases import measure_labels
+from medseg.measurement.cohort import write_cohort_tables
 from medseg.measurement.intervals import describe_intervals, tell_intervals
 from medseg.measurement.lesions import Lesion
 from medseg.measurement.origins import find_origin, read_runs
@@ -189,13 +190,14 @@ def describe_place(lesion: Lesion, geometry: Geometry) -> dict[str, Any]:
 def write_measurement_tables(
     output: str | Path, rows: list[Measurement], diameters: dict[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Write ``measurements.csv``, and ``measurements.json`` with ``provenance`` and where the diameters run."""
+    """Write ``measurements.csv`` and ``cohort.csv``, with JSON twins; that of the first tells where diameters run."""
     from medseg import __version__
 
     folder = Path(output)
     write_rows(folder / "measurements.csv", rows, Measurement)
     content = {"version": __version__, **provenance, "measurements": rows_as_json(rows), "diameters": diameters}
     write_json(folder / "measurements.json", content)
+    write_cohort_tables(folder, rows, provenance)
 
 
 def _find_channels(images: str | Path, scans: Mapping[str, Case]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from medseg.core import atomic
 from medseg.core.results import Score
 from medseg.reporting import charts, tables
 from medseg.reporting.aggregates import aggregate_scores, number_of
+from medseg.reporting.agreement import chart_agreement, tabulate_agreement
 from medseg.reporting.cohort import MeasuredRow, follow_volumes, gather_measurements, gather_scores
 from medseg.reporting.content import CaseFigures, Figure, ReportContent
 from medseg.reporting.findings import find_warnings
@@ -74,6 +75,8 @@ def _describe_page(content: ReportContent) -> dict[str, Any]:
         "overview": tables.tabulate_overview(rows, summary, names),
         "scores": tables.tabulate_scores(summary, names),
         "strip": charts.chart_dice(content.scores, summary, names, anchors),
+        "agreement": tabulate_agreement(summary, names),
+        "agreement_charts": chart_agreement(content.scores, summary, names, anchors),
         "cohort": tables.tabulate_cohort(rows, scores, names, anchors),
         "lesions": tables.tabulate_lesions(rows, names, anchors),
         "courses": _describe_courses(rows, names, anchors),
