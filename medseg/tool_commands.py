@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import Json, Plugins, Target, catch_errors, finish, parse_seconds
+from medseg.options import Device, Json, Plugins, Target, catch_errors, finish, parse_seconds
 
 
 def demo(
@@ -55,8 +55,31 @@ def export(
     finish(result, json)
 
 
+def info(json: Json = False) -> None:
+    """Tell versions, devices and memory of this machine."""
+    from medseg.tools.info import info as describe
+
+    finish(describe(), json)
+
+
+def doctor(
+    model: Annotated[Path | None, typer.Option(help="A model's folder, to check too.")] = None,
+    device: Device = "auto",
+    plugin: Plugins = None,
+    json: Json = False,
+) -> None:
+    """Try whether medseg works on this machine, and a model with it."""
+    with catch_errors(plugin):
+        from medseg.tools.doctor import doctor as examine
+
+        result = examine(model, device=device)
+    finish(result, json)
+
+
 def add_tools(app: typer.Typer) -> None:
     """Put the tools' commands behind those that the command line has already."""
     app.command()(demo)
     app.command(name="import-nnunet")(import_nnunet)
     app.command()(export)
+    app.command()(info)
+    app.command()(doctor)

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 RECORD = "model.json"
 PLAN = "plan.json"
+SELF_TEST = "self_test.safetensors"
 # Of weights that do not fit, so many are told, with so many characters.
 MOST_MISFITS, LONGEST_MISFIT = 3, 200
 
@@ -81,13 +82,14 @@ def write_weights(folder: str | Path, configuration: str, fold: int | str, weigh
     return path
 
 
-def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
+def finish_model(folder: str | Path, plan: Plan, record: ModelRecord, *, self_test: bool = False) -> None:
     """Write ``plan.json``, then ``model.json`` with the hashes of the files it needs; other files are left alone.
 
     Args:
         folder: the model's, with the weights of every member.
         plan: with every member's configuration.
         record: the model's; its ``files`` are filled in here.
+        self_test: whether ``self_test.safetensors`` stands there and is the model's.
     Raises:
         ModelError: a member's weights are missing.
     """
@@ -99,6 +101,8 @@ def finish_model(folder: str | Path, plan: Plan, record: ModelRecord) -> None:
         if not path.is_file():
             raise ModelError("the weights are missing", file=path)
         files[_hash_name(folder, configuration, fold)] = hash_file(path)
+    if self_test:
+        files[SELF_TEST] = hash_file(folder / SELF_TEST)
     record.model_copy(update={"files": files}).write(folder / RECORD)
 
 

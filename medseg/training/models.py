@@ -17,6 +17,7 @@ from medseg.core.results import Score, read_rows
 from medseg.core.workspace import Workspace, read_plan
 from medseg.inference import finish_model, write_weights
 from medseg.inference.familiarity import describe_familiar
+from medseg.inference.self_test import add_self_test
 from medseg.io import read_segmentation
 from medseg.io.files import split_ending
 from medseg.postprocessing import choose_rules, tabulate_case
@@ -72,6 +73,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
         volume_errors=errors,
     )
     finish_model(space.model, final, record)
+    add_self_test(space.model)
     choice = Choice(
         chosen=best,
         candidates=tuple(candidates),

@@ -83,7 +83,9 @@ def test_no_file_names_a_registry() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("script", ["scripts/setup", "scripts/demo", "scripts/test", "scripts/check", ".ci/run"])
+@pytest.mark.parametrize(
+    "script", ["scripts/setup", "scripts/demo", "scripts/test", "scripts/check", "scripts/sbom", ".ci/run"]
+)
 def test_script_can_be_run(script: str) -> None:
     assert os.access(ROOT / script, os.X_OK)
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)

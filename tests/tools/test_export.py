@@ -7,13 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from medseg.core.errors import MissingExtraError, ModelError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import exit_code, hash_file
 from medseg.core.model import Member
+from medseg.inference.self_test import add_self_test
 from medseg.tools.export import export
 from tests.inference.nnunet.exports import ONE, ORGANS, REGIONS, make_plan, write_example, write_model
 from tests.training.examples import make_configuration
@@ -23,11 +22,9 @@ CHECKPOINT = "nnUNetTrainer__nnUNetPlans__3d_fullres/fold_0/checkpoint_final.pth
 
 @pytest.mark.parametrize(("labels", "dimensions"), [(ORGANS, 3), (ONE, 3), (REGIONS, 2)])
 def test_what_is_read_back_is_the_same_network(labels: LabelScheme, dimensions: int, tmp_path: Path) -> None:
-    model = write_example(tmp_path / "model", labels, dimensions=dimensions)
-    save_file(
-        {"image": torch.ones(1, *model.plan.configuration(model.record.members[0].configuration).patch_size)},
-        model.folder / "self_test.safetensors",
-    )
+    smallest = (1, 4, 4) if dimensions == 2 else (4, 4, 4)
+    model = write_example(tmp_path / "model", labels, dimensions=dimensions, patch_size=smallest)
+    add_self_test(model.folder)
     result = export(model.folder, tmp_path / "out", to="nnunet")
     assert [outcome.status for outcome in result.outcomes] == ["done"]
     assert [entry["patch"] for entry in result.content["parity"]] == ["random", "self-test"]
@@ -60,6 +57,7 @@ def test_report(tmp_path: Path) -> None:
 
 def test_a_damaged_self_test_is_named(tmp_path: Path) -> None:
     model = write_example(tmp_path / "model")
+    add_self_test(model.folder)
     (model.folder / "self_test.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match=r"self_test\.safetensors"):
         export(model.folder, tmp_path / "out", to="nnunet")

@@ -8,6 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medseg.inference.engines.summed_conv import (
+    SummedWeights,
+    arrange_weights,
+    can_sum,
+    convolve_by_sums,
+    list_blocks,
+)
 from medseg.inference.engines.threads import share_out
 
 # PyTorch's `use_mkldnn` (Convolution.cpp): of a single image, smaller products of channels and the first two axes are
@@ -26,11 +33,12 @@ class UnrolledConv(nn.Module):
     """A 3D convolution in float32 on a processor, without padding modes, groups or dilation.
 
     PyTorch writes the columns of all voxels, 27 times the image for a kernel of 3 x 3 x 3, to memory and reads them
-    again for the product: most of a small U-Net's time. Here so many columns are made at once as the cache holds.
+    again for the product: most of a small U-Net's time. Here they are not written at all where a loop over neighbours
+    gives the same bits, else so many at once as the cache holds.
 
     Args:
         conv: the layer whose weights are used; they are shared. Its own answer is taken where PyTorch does not unroll,
-            for long columns, and where parts do not give its bits on this machine.
+            for long columns, and where neither way gives its bits on this machine.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
@@ -38,15 +46,23 @@ class UnrolledConv(nn.Module):
         self.conv = conv
         self.stride = (conv.stride[0], conv.stride[1], conv.stride[2])
         self.padding = (int(conv.padding[0]), int(conv.padding[1]), int(conv.padding[2]))
+        self.arranged: SummedWeights | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (1, channel, a, b, c) to features."""
         conv = self.conv
-        if is_unrolled(conv, x):
-            shapes = (x.shape[1:], conv.weight.shape, self.stride, self.padding)
-            if _has_same_bits(*shapes, torch.get_num_threads()):
-                return convolve_in_parts(x[0], conv.weight, conv.bias, self.stride, self.padding)[None]
-        y: Tensor = conv(x)
+        if not is_unrolled(conv, x):
+            y: Tensor = conv(x)
+            return y
+        threads = torch.get_num_threads()
+        shapes = (x.shape[1:], conv.weight.shape, self.stride, self.padding)
+        block = _find_block(*shapes, threads)
+        if block is not None:
+            self.arranged = self.arranged or arrange_weights(conv.weight, conv.bias)
+            return convolve_by_sums(x[0], self.arranged, self.padding, block)[None]
+        if _has_same_bits(*shapes, threads):
+            return convolve_in_parts(x[0], conv.weight, conv.bias, self.stride, self.padding)[None]
+        y = conv(x)
         return y
 
 
@@ -109,13 +125,36 @@ def convolve_in_parts(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Tr
 
 
 @cache
+def _find_block(image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int) -> int | None:
+    """How this machine's library cuts the sums of a convolution of these shapes; None where no way is seen.
+
+    Whether it sums so is seen by the bits of one whole convolution with random numbers.
+    """
+    if not can_sum(weight, stride):
+        return None
+    x, kernel, bias, whole = _draw_example(image, weight, stride, padding, threads)
+    arranged = arrange_weights(kernel, bias)
+    found = (
+        block for block in list_blocks(weight) if torch.equal(whole, convolve_by_sums(x, arranged, padding, block))
+    )
+    return next(found, None)
+
+
+@cache
 def _has_same_bits(image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int) -> bool:
     """Whether products of parts have the bits of PyTorch's product of the whole, of these shapes on this machine.
 
     With several threads the library may add long columns in another order.
     """
+    x, kernel, bias, whole = _draw_example(image, weight, stride, padding, threads)
+    return torch.equal(whole, convolve_in_parts(x, kernel, bias, stride, padding))
+
+
+def _draw_example(
+    image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """An image, weights and a bias of these shapes, always the same, and PyTorch's convolution of them."""
     generator = torch.Generator().manual_seed(threads)
     x, kernel = torch.randn(image, generator=generator), torch.randn(weight, generator=generator)
     bias = torch.randn(weight[0], generator=generator)
-    whole = functional.conv3d(x[None], kernel, bias, stride, padding)[0]
-    return torch.equal(whole, convolve_in_parts(x, kernel, bias, stride, padding))
+    return x, kernel, bias, functional.conv3d(x[None], kernel, bias, stride, padding)[0]

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from medseg.core.errors import ModelError
 from medseg.core.model import Member
 from medseg.inference.engines import Parity, as_forward, compare_engines
 from medseg.inference.model_folder import Model, count_inputs, load_networks
+from medseg.inference.self_test import LARGEST_RELATIVE_DIFFERENCE, read_self_test
 from medseg.inference.sliding_window import Forward
 from medseg.inference.stages import list_stages
 
 # From a stage and one of its folds to the exported network's file and the network in it, with outputs like ours.
 OpenExport = Callable[[Member, int | str], tuple[Path, Forward]]
-
-SELF_TEST = "self_test.safetensors"
-IMAGE = "image"
-# Another library sums in another order: float32 logits then differ by about a millionth of their range in each of the
-# dozens of layers. What differs by a thousandth of it is another network.
-LARGEST_RELATIVE_DIFFERENCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -88,19 +80,15 @@ def draw_patches(model: Model, stage: Member) -> dict[str, Tensor]:
         model: an opened model.
         stage: whose networks will see them.
     Returns:
-        ``random``: (channel, a, b, c), float32, always the same; and ``self-test`` where the model brings an ``image``
-        of that shape in ``self_test.safetensors``.
+        ``random``: (channel, a, b, c), float32, always the same; and ``self-test`` where the model brings such an image
+        of the networks' patch size.
     Raises:
-        ModelError: that file is damaged.
+        ModelError: the model's self-test is damaged.
     """
     patch_size = model.plan.configuration(stage.configuration).patch_size
     shape = (count_inputs(model.plan, stage), *patch_size)
     patches = {"random": torch.randn(shape, generator=torch.Generator().manual_seed(0))}
-    path = model.folder / SELF_TEST
-    try:
-        image = load_file(path).get(IMAGE) if path.is_file() else None
-    except SafetensorError as error:
-        raise ModelError(f"it cannot be read: {error}", file=path, remedy="Copy the model folder again") from None
-    if image is not None and tuple(image.shape) == shape:
+    image = read_self_test(model).get(f"{stage.configuration}/image")
+    if image is not None and tuple(image.shape) == shape:  # an exported network may take no other size
         patches["self-test"] = image.float()
     return patches

@@ -18,6 +18,7 @@ from medseg.inference.nnunet.find import ModelFolder
 from medseg.inference.nnunet.json_files import read_object
 from medseg.inference.nnunet.plans import SourcePlan
 from medseg.inference.nnunet.stage import Fold, Keep, Stage, check_cascade, find_first_stage, read_stage
+from medseg.inference.self_test import add_self_test
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ def import_model(model: ModelFolder, output: str | Path) -> Verdict:
             logger.warning("%s: %s", model.name, note)
         if verdict.error is None:
             finish_model(staging, _unite_plans(stages), _describe(model, stages, verdict))
+            add_self_test(staging)
             output.parent.mkdir(parents=True, exist_ok=True)
             staging.rename(output)
     finally:
