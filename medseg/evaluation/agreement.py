@@ -17,6 +17,8 @@ from medseg.evaluation.reliability import NORMAL, measure_ccc, measure_icc
 PREDICTED, REFERENCE = "predicted_volume_ml", "reference_volume_ml"
 # A standard deviation of fewer says nothing: with three patients its interval reaches from half to six times.
 LEAST_PATIENTS = 4
+# Beyond it a ratio is no floating-point number any more.
+LARGEST_LOG = 700.0
 # Below this chance (Spearman's rank correlation of size and absolute difference) differences are said to grow.
 GROWTH_LEVEL = 0.05
 
@@ -218,7 +220,7 @@ def _entry(value: float, low: float, high: float) -> dict[str, Any]:
 
 
 def _raise(entry: Mapping[str, float] | None) -> dict[str, Any] | None:
-    return None if entry is None else {name: math.exp(value) for name, value in entry.items()}
+    return None if entry is None else {name: math.exp(min(value, LARGEST_LOG)) for name, value in entry.items()}
 
 
 def _explain(patients: int, single: bool) -> str:

@@ -109,6 +109,13 @@ def test_few_patients_and_no_variation_are_null_with_a_reason() -> None:
     json.dumps([same, perfect], allow_nan=False)
 
 
+def test_ratios_that_differ_wildly_stay_numbers() -> None:
+    first, second = [1e-3, 1e6, 1e-3, 1e6, 5.0], [1e6, 1e-3, 1e5, 1e-2, 5.0]
+    found = measure_agreement(first, second, ["a", "b", "c", "d", "d"])
+    json.dumps(found, allow_nan=False)
+    assert found["ratio"]["upper"]["high"] > found["ratio"]["upper"]["value"] > 1e6
+
+
 def test_wrong_input() -> None:
     with pytest.raises(ValueError, match="2 and 3 values"):
         measure_agreement([1.0, 2.0], [1.0, 2.0, 3.0])

@@ -39,11 +39,12 @@ TREATMENT = (
     "and counted. Infinite distances are larger than any finite one, and equal to one another; means leave them out. "
     "Whole labels: Hodges-Lehmann shift with its 95 % interval, Wilcoxon's signed-rank test (Pratt's zeros). Single "
     "lesions: difference of the means over all lesions, its 95 % interval from resampling patients with all their "
-    "lesions, and a test that exchanges the methods within patients. p_holm is corrected within a family: all labels "
-    "and all pairs of methods in one metric; of several metrics name one beforehand that decides. 'non-inferior': the "
-    "second method's 95 % interval lies wholly on the better side of the margin (one-sided 2.5 %, not corrected for "
-    f"several comparisons); 'not shown' is no proof of being worse. Below {LEAST_PATIENTS} patients nothing is said. "
-    "Ranks: each patient ranks the methods, the mean rank orders them; stability from resampling patients."
+    "lesions, and a test that exchanges the methods within patients. p_holm is corrected within a family: all "
+    "labels, strata of lesion volume and pairs of methods in one metric; of several metrics name one beforehand that "
+    "decides. 'non-inferior': the second method's 95 % interval lies wholly on the better side of the margin "
+    "(one-sided 2.5 %, not corrected for several comparisons); 'not shown' is no proof of being worse. "
+    f"Below {LEAST_PATIENTS} patients nothing is said. Ranks: each patient ranks the methods, the mean rank "
+    "orders them; stability from resampling patients."
 )
 
 

@@ -74,13 +74,13 @@ def estimate_shift(differences: NDArray[np.float64]) -> Shift:
     far = 4 * largest + 1
     bounded = np.where(np.isfinite(differences), differences, np.sign(differences) * far)
     first, second = np.triu_indices(bounded.size)
-    means = np.sort((bounded[first] + bounded[second]) / 2)
+    means = (bounded[first] + bounded[second]) / 2
     steps = _find_steps(bounded.size)
-    middle = means[[(means.size - 1) // 2, means.size // 2]]
-    estimate = float(middle.mean()) if np.abs(middle).max() <= largest else None
+    places = [steps - 1, (means.size - 1) // 2, means.size // 2, means.size - steps]
+    lowest, *middle, highest = np.partition(means, places)[places]
+    estimate = float(sum(middle) / 2) if max(map(abs, middle)) <= largest else None
     low, high = (
-        float(value) if abs(value) <= largest else math.copysign(math.inf, value)
-        for value in (means[steps - 1], means[means.size - steps])
+        float(value) if abs(value) <= largest else math.copysign(math.inf, value) for value in (lowest, highest)
     )
     return Shift(estimate, low, high)
 

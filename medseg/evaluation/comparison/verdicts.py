@@ -69,17 +69,18 @@ def correct_chances(pairs: Sequence[ComparedPair]) -> list[ComparedPair]:
     Args:
         pairs: all comparisons.
     Returns:
-        the same with ``p_holm``, ``family`` and ``tests``: a family is a metric, over all labels and pairs of methods.
+        the same with ``p_holm``, ``family`` and ``tests``: a family is a metric, over all labels, strata of
+        lesion volume and pairs of methods.
     """
     families: dict[str, list[int]] = defaultdict(list)
     for place, pair in enumerate(pairs):
-        families[pair.metric].append(place)
+        families[pair.metric.partition("[")[0]].append(place)
     corrected = list(pairs)
-    for metric, places in families.items():
+    for family, places in families.items():
         chances = [pairs[place].p for place in places]
         tests = sum(chance is not None for chance in chances)
         for place, chance in zip(places, correct_holm(chances), strict=True):
-            corrected[place] = replace(pairs[place], p_holm=chance, family=metric, tests=tests)
+            corrected[place] = replace(pairs[place], p_holm=chance, family=family, tests=tests)
     return corrected
 
 

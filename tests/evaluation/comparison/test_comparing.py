@@ -235,6 +235,7 @@ def test_lesions_are_compared_with_patients_as_units() -> None:
     small = pairs["lesion_recall[<1ml]"]
     assert (small["count"], small["mean_second"]) == (8, pytest.approx(new[:, 0].mean()))
     assert {pair["better"] for pair in pairs.values()} == {"higher"}
+    assert {pair["tests"] for pair in pairs.values() if pair["family"] == "lesion_dice"} == {4}  # with its strata
     seeds = compare_scores({"old": make_lesions(old, volumes) * 2, "new": make_lesions(new, volumes)})
     assert seeds["comparisons"] == content["comparisons"]
 
