@@ -46,25 +46,33 @@ class OutOfFold:
 
 
 def learn_volume_errors(
-    space: Workspace, dataset: Dataset, plan: Plan, member: Member, rules: Sequence[Rule]
+    space: Workspace,
+    dataset: Dataset,
+    plan: Plan,
+    member: Member,
+    rules: Sequence[Rule],
+    *,
+    folder: Path | None = None,
 ) -> VolumeErrors:
     """The errors of a model's volumes.
 
     Args:
-        space: with the validation masks of the member's folds, and their weights in ``W/model/``.
+        space: with the validation masks of the member's folds.
         dataset: where the references are.
         plan: with the labels.
         member: the model's only one.
         rules: its postprocessing, which is applied to the masks first.
+        folder: where the model's weights are; ``W/model/`` where None.
     Returns:
         for each label its bounds, or the reason why they are not known. Configuration and rules were chosen by the same
-        cases, which makes errors look a little smaller than they are.
+        cases, and weights that a training began with may have seen them: both make errors look smaller than they are.
     """
     folds = member.default_folds
     found = collect_volumes(space, dataset, plan, member.configuration, folds, rules)
     networks = [(member.configuration, fold) for fold in folds]
     networks += [(member.previous, fold) for fold in member.previous_folds if member.previous is not None]
-    files = [weights_path(space.model, name, fold) for name, fold in networks]
+    folder = folder or space.model
+    files = [weights_path(folder, name, fold) for name, fold in networks]
     labels = []
     for name, values in plan.labels.labels.items():
         pairs = [pair for own in found.pairs[name].values() for pair in own]
@@ -74,7 +82,7 @@ def learn_volume_errors(
         labels=tuple(labels),
         configuration=member.configuration,
         folds=folds,
-        weights={file.relative_to(space.model).as_posix(): hash_file(file) for file in files},
+        weights={file.relative_to(folder).as_posix(): hash_file(file) for file in files},
         postprocessing=tuple(rules),
         left_out=found.left_out,
     )
@@ -90,6 +98,7 @@ def tell_errors(errors: VolumeErrors) -> dict[str, str]:
             for stratum in own.strata
         ]
         known = f"in {errors.level:.0%} of patients the true volume is {', '.join(parts)}"
+        known += f"; cases with it that were missed altogether: {own.missed}" if own.missed else ""
         told[own.label] = f"{own.label}: {known if parts else f'no error bars of volumes: {own.reason}'}"
     return told
 

@@ -174,6 +174,19 @@ def test_measurements_are_those_of_the_masks(space: Workspace) -> None:
     assert read_json(space.root / "measurements.json")["measurements"] == rows_as_json(rows)
 
 
+def test_so_few_patients_teach_no_error_bars_and_everyone_is_told_why(space: Workspace) -> None:
+    reasons = {
+        entry["label"]: entry["reason"] for entry in read_json(space.model / "model.json")["volume_errors"]["labels"]
+    }
+    assert set(reasons) == {"organ", "tumour"}
+    assert all("at least 20 are needed" in reason for reason in reasons.values())
+    assert any(reasons["organ"] in note for note in read_json(space.root / "run.json")["notes"])
+    told = read_json(space.root / "measurements.json")["volume_intervals"]
+    assert {told["unknown"][f"{case} organ"] for case in TEST} == {reasons["organ"]}
+    rows = read_rows(space.root / "measurements.csv", Measurement)
+    assert all(row.low is None and row.high is None for row in rows)
+
+
 class Links(HTMLParser):
     """Whatever a page would load from elsewhere."""
 

@@ -17,7 +17,14 @@ from medseg.core.volume import Segmentation
 from medseg.core.workspace import Workspace
 from medseg.io import write_segmentation
 from medseg.measurement.conformal import VolumePair
-from medseg.training.volume_errors import NO_FOLD, collect_volumes, learn_volume_errors, measure_volumes
+from medseg.training.volume_errors import (
+    NO_FOLD,
+    collect_volumes,
+    learn_volume_errors,
+    measure_volumes,
+    tell_errors,
+)
+from tests.core.examples import make_errors
 from tests.inference.examples import write_model
 from tests.preprocessing.examples import CLASSES, REGIONS
 from tests.training.examples import make_configuration, make_plan
@@ -137,3 +144,19 @@ def test_too_few_patients_or_no_fold_give_the_reason(study: tuple[Workspace, Dat
     few = learn((space, dataset, plan), folds=(0,)).labels[0]
     assert few.strata == ()
     assert "19 patients with organ" in few.reason
+
+
+def test_the_errors_are_told_in_words(study: tuple[Workspace, Dataset, Plan]) -> None:
+    space = study[0]
+    write_mask(space.run(NAME, 0) / "validation" / "s00.nii.gz", 0)
+    told = tell_errors(learn(study))
+    assert told["organ"] == (
+        "organ: in 95% of patients the true volume is 1.11 to 1.11 times the predicted volume (45 patients); "
+        "cases with it that were missed altogether: 1"
+    )
+    assert told["tumour"].startswith("tumour: no error bars of volumes: 0 patients with tumour")
+    parts = make_errors(CLASSES, low=0.95, high=1.05)
+    assert tell_errors(parts)["organ"] == (
+        "organ: in 95% of patients the true volume is 0.85 to 1.15 times the predicted volume where that is below 1 ml "
+        "(40 patients), 0.95 to 1.05 times the predicted volume where that is from 1 ml (50 patients)"
+    )
