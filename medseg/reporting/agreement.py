@@ -19,29 +19,10 @@ from medseg.reporting.tables import Cell, Column, Table, label_cell
 # The names that evaluation gives them in scores.csv.
 _VOLUMES = ("predicted_volume_ml", "reference_volume_ml")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 260, 58, 84, 12, 220
-# Of a ratio's axis: those that lie within it are drawn.
-_RATIOS = (
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    0.8,
-    0.9,
-    0.95,
-    1.0,
-    1.05,
-    1.1,
-    1.25,
-    1.5,
-    2.0,
-    5.0,
-    10.0,
-    20.0,
-    50.0,
-    100.0,
-)
+# On the axis of ratios, and on one of volumes in powers of ten: those that lie within it and have room are drawn.
+_RATIOS = (1.0, 2.0, 0.5, 1.25, 0.8, 5.0, 0.2, 10.0, 0.1, 1.1, 0.9, 1.05, 0.95, 100.0, 0.01, 50.0, 0.02)
+_VOLUMES_ML = tuple(step * 10.0**power for step in (1, 2, 5) for power in range(-4, 6))
+_ROOM = {True: 40, False: 14}  # pixels between two ticks, along and across
 
 
 @dataclass(frozen=True)
@@ -73,25 +54,27 @@ class AgreementChart:
 
 @dataclass(frozen=True)
 class _Scale:
-    """How one axis is drawn: the value's place in pixels, and its ticks."""
+    """How an axis is drawn: the values and the pixels of its ends, and its possible ticks where it is logarithmic."""
 
     start: float
     stop: float
     first: float
     last: float
-    is_ratio: bool = False
+    log_ticks: tuple[float, ...] = ()
 
     def place(self, value: float) -> float:
-        shown = math.log(value) if self.is_ratio else value
+        shown = math.log(value) if self.log_ticks else value
         return round(self.first + (shown - self.start) / (self.stop - self.start) * (self.last - self.first), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        if self.is_ratio:
-            inside = [ratio for ratio in _RATIOS if self.start <= math.log(ratio) <= self.stop]
-            return tuple((self.place(ratio), f"{ratio:g}") for ratio in inside)
-        found = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(self.start, self.stop)
-        inside = [round(float(tick), 10) for tick in found if self.start <= tick <= self.stop]
-        return tuple((self.place(tick), f"{tick:g}".replace("-", "−")) for tick in inside)
+        found = self.log_ticks or MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]).tick_values(self.start, self.stop)
+        room, kept = _ROOM[self.last > self.first], dict[float, str]()
+        for tick in (round(float(tick), 10) for tick in found):
+            if self.start <= (math.log(tick) if self.log_ticks else tick) <= self.stop:
+                place = self.place(tick)
+                if all(abs(place - other) >= room for other in kept):
+                    kept[place] = f"{tick:g}".replace("-", "−")
+        return tuple(sorted(kept.items()))
 
 
 def chart_agreement(
@@ -121,7 +104,8 @@ def chart_agreement(
                 values.append((case, predicted, reference, predicted - reference))
             elif predicted > 0 and reference > 0:
                 values.append((case, predicted, reference, predicted / reference))
-        charts.append(_make_chart(label, values, found, names, anchors, by_ratio=by_ratio))
+        if values:  # the summary may be of another table than the scores
+            charts.append(_make_chart(label, values, found, names, anchors, by_ratio=by_ratio))
     return charts
 
 
@@ -192,10 +176,10 @@ def _make_chart(
 ) -> AgreementChart:
     limits = [found[key] for key in ("lower", "bias", "upper")]
     heights = [value for *_, value in values] + [limit[end] for limit in limits for end in ("low", "high")]
-    shown = [math.log(height) if by_ratio else height for height in heights]
     means = [(predicted + reference) / 2 for _, predicted, reference, _ in values]
-    x = _Scale(*_widen(min(means, default=0.0), max(means, default=1.0)), _LEFT, _WIDTH - _RIGHT)
-    y = _Scale(*_widen(min(shown), max(shown)), _BOTTOM, _TOP, is_ratio=by_ratio)
+    across, along = ([math.log(number) if by_ratio else number for number in numbers] for numbers in (heights, means))
+    x = _Scale(*_widen(min(along), max(along)), _LEFT, _WIDTH - _RIGHT, _VOLUMES_ML if by_ratio else ())
+    y = _Scale(*_widen(min(across), max(across)), _BOTTOM, _TOP, _RATIOS if by_ratio else ())
 
     def write(value: float) -> str:
         return format_number(value, "", 2) if by_ratio else f"{format_change(value, 'ml')} ml"
@@ -242,5 +226,5 @@ def _coefficient_cell(entry: Mapping[str, float | None] | None, why: str) -> Cel
     if entry is None or entry["value"] is None:
         return Cell(DASH, None, why, kind="missing")
     low, high = entry["low"], entry["high"]
-    interval = "" if low is None or high is None else f" [{format_number(low)}, {format_number(high)}]"
-    return Cell(f"{format_number(entry['value'])}{interval}", entry["value"], why if not interval else "")
+    interval = why if low is None or high is None else f"95 % interval {format_number(low)} to {format_number(high)}"
+    return Cell(format_number(entry["value"]), entry["value"], interval)

@@ -58,6 +58,9 @@ def test_ratios_where_differences_grow() -> None:
     assert tumour.points[1].text.endswith("ratio 1.10")
     assert tumour.lines[1].text == f"{np.sqrt(1.1 * 0.9):.2f}"
     one = next(y for y, text in tumour.y_ticks if text == "1")
+    assert {"1", "10", "100"} < {text for _, text in tumour.x_ticks}  # each lesion is twice the one before
+    places = [point.x for point in tumour.points]
+    assert np.ptp(np.diff(places)) < 12
     assert tumour.points[0].y > one > tumour.points[1].y
 
 
@@ -71,7 +74,8 @@ def test_the_table() -> None:
     assert liver[2].value == found["bias"]["value"]
     assert liver[2].text.startswith("0.00 [−7.")
     assert liver[3].value == found["lower"]["value"]
-    assert f"{found['icc_2_1']['value']:.3f} [" in liver[5].text
+    assert liver[5].text == f"{found['icc_2_1']['value']:.3f}"
+    assert liver[5].hint == f"95 % interval {found['icc_2_1']['low']:.3f} to {found['icc_2_1']['high']:.3f}"
     assert tabulate_agreement({"labels": {}}, NAMES).rows == ()
 
 
@@ -99,3 +103,7 @@ def test_the_page_shows_both(tmp_path: Path) -> None:
     assert text.count("p3-1: predicted 1550.00 ml") == 1
     write_report(tmp_path / "none.html", make_content())
     assert "Agreement of volumes" not in (tmp_path / "none.html").read_text("utf-8")
+
+
+def test_a_summary_of_other_scores_is_no_chart() -> None:
+    assert chart_agreement([], summarise_scores(make_volumes("liver", LIVER)), NAMES, {}) == []
