@@ -22,9 +22,6 @@ from typing import IO, Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-# What Python and its libraries take by themselves while they work, beyond what the request explains.
-EXTRA_MEMORY_BYTES = 2**30
-EXTRA_OUTPUT_BYTES = 64 * 2**20
 _PIECE_BYTES = 1 << 22
 
 Answer: TypeAlias = tuple[Mapping[str, Any], memoryview | bytes]

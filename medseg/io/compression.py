@@ -33,15 +33,18 @@ def read_pieces(stream: IO[bytes], path: str | Path) -> Iterator[bytes]:
         yield data
 
 
-def inflate(stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP) -> Iterator[bytes]:
+def inflate(
+    stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP, piece_bytes: int = _PIECE_BYTES
+) -> Iterator[bytes]:
     """Decompress a stream piece by piece, checking its checksum at the end.
 
     Args:
         stream: compressed bytes from the current position on; for gzip, several members may follow one another.
         path: the file, for messages.
         wrapper: GZIP or ZLIB.
+        piece_bytes: how much to decompress at once, at most.
     Returns:
-        an iterator over pieces of at most 1 MiB.
+        an iterator over pieces of at most that size.
     Raises:
         FormatError: the stream ends early, is damaged, or consists of far too many members.
     """
@@ -50,7 +53,7 @@ def inflate(stream: IO[bytes], path: str | Path, *, wrapper: int = GZIP) -> Iter
     data = _read(stream, path, _READ_BYTES)
     try:
         while data:
-            piece = decoder.decompress(data, _PIECE_BYTES)
+            piece = decoder.decompress(data, piece_bytes)
             produced += len(piece)
             yield piece
             if decoder.eof:

@@ -14,7 +14,7 @@ from medseg.core.errors import FormatError
 SCRIPT = Path(__file__).with_name("decoder_child.py")
 
 SECONDS = 60.0
-BYTES_PER_SECOND = 2e7  # a slow network drive
+BYTES_PER_SECOND = 4e7  # a network drive
 # A decoder holds the file, the voxels and a copy in another order; its libraries take the rest.
 MEMORY_PER_BYTE = 4
 EXTRA_MEMORY_BYTES = 2**30

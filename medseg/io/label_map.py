@@ -15,6 +15,7 @@ from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.grids.align import find_axis_order, turn_axes
+from medseg.io.grid_differences import describe_difference
 from medseg.io.read import read_array
 
 logger = logging.getLogger(__name__)
@@ -96,11 +97,11 @@ def turn_to(
         return Segmentation(values, like)
     turn = find_axis_order(geometry, like)
     if turn is None:
-        shift = ""
+        shift = describe_difference(geometry, like)
         if geometry.shape == like.shape:
-            shift = f", up to {like.largest_shift_voxels(geometry):.3g} voxels apart"
+            shift += f"; up to {like.largest_shift_voxels(geometry):.3g} voxels apart"
         raise GeometryError(
-            f"the mask's grid ({_place(geometry)}) is not the {grid_of}'s ({_place(like)}){shift}",
+            f"the mask's grid ({_place(geometry)}) is not the {grid_of}'s ({_place(like)}): {shift}",
             code="other_grid",
             file=path,
             remedy=f"Resample the mask to the {grid_of}, or give it the {grid_of}'s header if only that is wrong",

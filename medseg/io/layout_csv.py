@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from medseg.core.dataset import Case, Dataset, ImageSource, MaskSource
 from medseg.core.errors import DatasetError
+from medseg.io.case_names import check_case_name
 from medseg.io.files import is_image_name, list_images, stem_of
 from medseg.io.naming import Names, read_names
 from medseg.io.pairing import report_missing_channels
-from medseg.io.tables import parse_day, read_table
+from medseg.io.tables import list_names, note_alike_patients, parse_day, read_table
 from medseg.io.words import MASK_WORDS
 
 
@@ -39,19 +41,17 @@ def read_csv(file: Path, names: Names | None = None) -> Dataset:
             remedy="Name the columns case,patient,day,image,mask",
         )
     mask_column = next((column for column in columns if column in MASK_WORDS), "")
-    cases: dict[str, Case] = {}
+    cases: list[Case] = []
     problems: list[DatasetError] = []
+    times = Counter(row["case"] for row in rows)
     for row in rows:
         try:
-            case = _read_row(row, file, images, mask_column)
-            if case.name in cases:
-                raise DatasetError(
-                    "the case stands in two rows", code="duplicate_case", case=case.name, file=file,
-                    remedy="Give each row a name of its own",
-                )  # fmt: skip
-            cases[case.name] = case
+            if times[row["case"]] == 1 or not row["case"]:
+                cases.append(_read_row(row, file, images, mask_column))
         except DatasetError as error:
             problems.append(error)
+    # Which of its rows is right nobody can know, so none is used.
+    problems += [_report_rows(name, count, file) for name, count in times.items() if name and count > 1]
     named = names.channels
     if len(images) > 1 and len(named) != len(images):
         named = tuple(column.removeprefix("image_") for column in images)
@@ -59,11 +59,27 @@ def read_csv(file: Path, names: Names | None = None) -> Dataset:
         root=file,
         name=names.name or file.stem,
         layout="CSV",
-        cases=tuple(cases[name] for name in sorted(cases)),
+        cases=tuple(sorted(cases, key=lambda case: case.name)),
         channels=named,
         labels=names.labels,
         problems=tuple(problems),
+        notes=tuple(_note_patients(rows, file)),
     )
+
+
+def _report_rows(name: str, count: int, file: Path) -> DatasetError:
+    return DatasetError(
+        f"the case stands in {count} rows", code="duplicate_case", case=name, file=file,
+        remedy="Give each row a name of its own",
+    )  # fmt: skip
+
+
+def _note_patients(rows: Sequence[dict[str, str]], file: Path) -> list[str]:
+    alone = sorted({row["case"] for row in rows if not row.get("patient")})
+    lines = note_alike_patients(row.get("patient", "") for row in rows)
+    if alone and any(row.get("patient") for row in rows):
+        lines.append(f"{file.name} names no patient of {list_names(alone)}: each counts as a patient of its own")
+    return lines
 
 
 def is_case_table(file: Path) -> bool:
@@ -86,11 +102,10 @@ def _find_image_columns(rows: Sequence[dict[str, str]], columns: Sequence[str]) 
 
 def _read_row(row: dict[str, str], file: Path, images: Sequence[str], mask_column: str) -> Case:
     name = row["case"]
-    if not name or Path(name).name != name or name.startswith("."):
-        raise DatasetError(
-            f"{name!r} is no name for a case", code="bad_name", case=name or None, file=file,
-            remedy="Use letters, digits, _ and -",
-        )  # fmt: skip
+    try:
+        check_case_name(name)
+    except DatasetError as error:
+        raise DatasetError(error.reason, code=error.code, case=name or None, file=file, remedy=error.remedy) from None
     missing = [column for column in images if not row[column]]
     if missing:
         raise report_missing_channels(name, missing, file)
@@ -106,7 +121,7 @@ def _read_row(row: dict[str, str], file: Path, images: Sequence[str], mask_colum
     return Case(name, tuple(map(ImageSource, paths)), mask, row.get("patient", ""), day)
 
 
-def _find_mask(path: Path) -> MaskSource | None:
+def _find_mask(path: Path) -> MaskSource:
     if path.is_dir():
         return MaskSource(path, tuple((stem_of(file), file) for file in list_images(path)))
-    return MaskSource(path) if path.exists() else None
+    return MaskSource(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from medseg.io.naming import Names
 
 
 def read_msd(root: Path, names: Names) -> Dataset:
-    """The data set that a Decathlon ``dataset.json`` lists; a mask that is not there is None.
+    """The data set that a Decathlon ``dataset.json`` lists; a mask that it does not list is None.
 
     Args:
         root: the folder with ``dataset.json``.
@@ -60,24 +62,33 @@ def _make_cases(
     root: Path, entries: list[tuple[tuple[str, ...], str | None]], count: int, problems: list[DatasetError]
 ) -> list[Case]:
     cases: dict[str, Case] = {}
+    entries = list(dict.fromkeys(entries))  # listed twice alike, a case is still one
+    times = Counter(_name_entry(images) for images, _ in entries)
+    twice = {_name_entry(images): root / images[0] for images, _ in entries if times[_name_entry(images)] > 1}
+    # Which of its entries is right nobody can know, so none is used.
+    reason, remedy = "several entries of dataset.json have this name", "Keep one, or name the files apart"
+    problems += [_report(name, file, "duplicate_case", reason, remedy) for name, file in twice.items()]
     for images, label in entries:
         paths = [root / image for image in images]
-        parts = split_channel(stem_of(paths[0])) if len(paths) > 1 else None
-        name = parts[0] if parts else stem_of(paths[0])
+        name = _name_entry(images)
         absent = [path for path in paths if not path.is_file()]
         if absent and len(paths) == 1:
             paths, absent = _find_suffixed(paths[0], count)
-        if name in cases:
-            problems.append(_report(name, paths[0], "duplicate_case", "the case is listed twice", "List it once"))
-        elif absent:
+        if name in twice:
+            continue
+        if absent:
             problems.append(
                 _report(name, absent[0], "missing_image", "the image that dataset.json lists is not there", "Add it")
             )
         else:
-            mask = root / label if label else None
-            sources = _make_sources(paths, count)
-            cases[name] = Case(name, sources, MaskSource(mask) if mask is not None and mask.is_file() else None)
+            mask = MaskSource(root / label) if label else None
+            cases[name] = Case(name, _make_sources(paths, count), mask)
     return [cases[name] for name in sorted(cases)]
+
+
+def _name_entry(images: Sequence[str]) -> str:
+    parts = split_channel(stem_of(images[0])) if len(images) > 1 else None
+    return parts[0] if parts else stem_of(images[0])
 
 
 def _find_suffixed(path: Path, count: int) -> tuple[list[Path], list[Path]]:

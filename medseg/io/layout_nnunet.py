@@ -113,7 +113,7 @@ def _read_listed(root: Path, names: Names) -> tuple[list[Case], list[DatasetErro
             missing = [path.name for path in absent] or list(names.channels[len(images) :])
             problems.append(report_missing_channels(name, missing, (absent or images)[0]))
             continue
-        mask = root / str(entry.get("label", ""))
+        label = entry.get("label")
         sources = tuple(ImageSource(path) for path in images)
-        cases.append(Case(name, sources, MaskSource(mask) if mask.is_file() else None))
+        cases.append(Case(name, sources, MaskSource(root / label) if isinstance(label, str) and label else None))
     return cases, problems

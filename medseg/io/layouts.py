@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.core.dataset import Dataset, list_files
-from medseg.core.errors import DatasetError, MedsegError
+from medseg.core.dataset import Case, Dataset, list_files
+from medseg.core.errors import DatasetError, MedsegError, show_name
 from medseg.core.labels import LabelScheme
+from medseg.io.case_names import check_case_name, find_alike
 from medseg.io.channels import rename_channels, split_colours
 from medseg.io.files import IMAGE_ENDINGS, is_image_name, list_folders, list_images
 from medseg.io.guard import check_name
@@ -25,6 +27,7 @@ from medseg.io.layout_folders import (
 from medseg.io.layout_msd import read_msd
 from medseg.io.layout_nnunet import is_nnunet, read_nnunet
 from medseg.io.naming import Names, read_names
+from medseg.io.shortfalls import note_elsewhere, note_shortfall
 from medseg.io.tables import name_patients
 from medseg.io.words import IMAGE_WORDS
 
@@ -77,14 +80,27 @@ def settle_filling(dataset: Dataset, nonfinite: str) -> Dataset:
 
 
 def refuse_names(dataset: Dataset) -> Dataset:
-    """The data set without the cases whose files have names that no text can hold; those have become problems."""
+    """The data set without the cases whose names no output file can have, or whose files' names no text can hold.
+
+    Args:
+        dataset: as its layout was read.
+    Returns:
+        the data set; those cases have become problems, and so have cases whose names are one file's on many disks.
+    """
     problems: dict[str, MedsegError] = {}
+    alike = {
+        **find_alike([case.name for case in dataset.cases]),
+        **find_alike([case.name for case in dataset.test_cases]),
+    }
     for case in (*dataset.cases, *dataset.test_cases):
-        names: list[str | Path] = [case.name, *list_files(case)]
         try:
-            for name in names:
+            for name in (case.name, *list_files(case)):
                 check_name(name)
+            check_case_name(case.name)
+            if case.name in alike:
+                raise _report_alike(case, alike[case.name])
         except MedsegError as error:
+            error.file = error.file or show_name(str(case.images[0].path))
             problems[case.name] = error.for_case(case.name)
     if not problems:
         return dataset
@@ -92,6 +108,17 @@ def refuse_names(dataset: Dataset) -> Dataset:
         tuple(case for case in group if case.name not in problems) for group in (dataset.cases, dataset.test_cases)
     )
     return replace(dataset, cases=cases, test_cases=test_cases, problems=(*dataset.problems, *problems.values()))
+
+
+def _report_alike(case: Case, names: Sequence[str]) -> DatasetError:
+    others = " and ".join(name for name in names if name != case.name)
+    return DatasetError(
+        f"{others} is the same name but for upper and lower case or accents: one file on many disks",
+        code="duplicate_case",
+        case=case.name,
+        file=case.images[0].path,
+        remedy="Rename one of them",
+    )
 
 
 def read_layout(
@@ -104,14 +131,14 @@ def read_layout(
     names = read_names(root if root.is_dir() else root.parent)
     dataset = _read_folder(root, names, channels or ()) if root.is_dir() else _read_file(root, names, channels or ())
     folder = root if root.is_dir() else root.parent
-    cases, problems, notes = name_patients(dataset.cases, folder, names)
+    cases, problems, notes = name_patients(dataset.cases, folder, names, others=dataset.test_cases)
     tests, more, _ = name_patients(dataset.test_cases, folder, names)
     dataset = replace(
         dataset,
         cases=cases,
         test_cases=tests,
         problems=(*dataset.problems, *problems, *more),
-        notes=(*dataset.notes, *notes),
+        notes=(*dataset.notes, *notes, *note_shortfall(dataset, names), *note_elsewhere(dataset, folder)),
         spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
     )
     dataset = split_colours(refuse_names(dataset))
@@ -178,21 +205,28 @@ def _report_unknown(path: Path, found: str) -> DatasetError:
 
 
 def _require_masks(dataset: Dataset) -> Dataset:
-    missing: list[MedsegError] = [
-        DatasetError(
-            "the case has no mask",
-            code="missing_mask",
-            case=case.name,
-            file=case.images[0].path,
-            remedy="Add its mask, or leave the case out",
-        )
-        for case in dataset.cases
-        if case.mask is None
-    ]
+    missing: list[MedsegError] = [_report_no_mask(case) for case in dataset.cases if not _has_mask(case)]
     if not missing:
         return dataset
     return replace(
         dataset,
-        cases=tuple(case for case in dataset.cases if case.mask is not None),
+        cases=tuple(case for case in dataset.cases if _has_mask(case)),
         problems=(*dataset.problems, *missing),
+    )
+
+
+def _has_mask(case: Case) -> bool:
+    return case.mask is not None and os.path.lexists(case.mask.path)
+
+
+def _report_no_mask(case: Case) -> DatasetError:
+    named = case.mask is not None
+    return DatasetError(
+        "the mask that is named for it is not there" if named else "the case has no mask",
+        code="missing_mask",
+        case=case.name,
+        file=case.mask.path if case.mask is not None else case.images[0].path,
+        remedy="Correct its path, add the mask, or leave the case out"
+        if named
+        else "Add its mask, or leave the case out",
     )

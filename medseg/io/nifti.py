@@ -63,9 +63,10 @@ def read_nifti_header(path: str | Path) -> NiftiHeader:
     path = Path(path)
     compressed = guard.check_file(path) == ".nii.gz"
     with path.open("rb") as stream:
-        if not compressed:
-            return parse_header(stream.read(HEADER_BYTES), path)
-        return _take_header(inflate(stream, path), path)[1]
+        pieces = inflate(stream, path, piece_bytes=HEADER_BYTES) if compressed else iter([stream.read(HEADER_BYTES)])
+        header = _take_header(pieces, path)[1]
+    _check_declared(header, path, compressed)
+    return header
 
 
 def _take_header(pieces: Iterator[bytes], path: Path) -> tuple[bytes, NiftiHeader]:

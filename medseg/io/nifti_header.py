@@ -89,9 +89,10 @@ def parse_header(start: bytes, path: Path) -> NiftiHeader:
     i, j, k = (*sizes, 1, 1)[:3]
     shape = (i, j, k)
     volumes = int(np.prod([1, *sizes[3:]], dtype=object))
-    geometry, notes = read_place(raw, shape, path)
-    scale, said = _read_scale(raw, path)
-    offset = _read_offset(raw, path)
+    with np.errstate(all="ignore"):  # whatever bits are there; the numbers are checked
+        geometry, notes = read_place(raw, shape, path)
+        scale, said = _read_scale(raw, path)
+        offset = _read_offset(raw, path)
     return NiftiHeader(shape, volumes, dtype, offset, scale, guard.check_geometry(geometry, path), (*notes, *said))
 
 

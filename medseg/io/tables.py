@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from medseg.core.dataset import Case
 from medseg.core.errors import DatasetError, FormatError
 from medseg.io.guard import check_plain, unreadable
 from medseg.io.naming import Names
+
+SHOWN_NAMES = 5
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
@@ -70,7 +72,7 @@ def parse_day(text: str, file: Path, case: str) -> int | None:
 
 
 def name_patients(
-    cases: Sequence[Case], folder: Path, names: Names
+    cases: Sequence[Case], folder: Path, names: Names, *, others: Sequence[Case] = ()
 ) -> tuple[tuple[Case, ...], tuple[DatasetError, ...], tuple[str, ...]]:
     """Fill in patients and days from ``cases.csv``, or the ``cases`` entry of ``dataset.json``.
 
@@ -78,6 +80,7 @@ def name_patients(
         cases: as the layout gave them.
         folder: where ``cases.csv`` may stand, with columns case, patient, day.
         names: the data set's names.
+        others: further cases that the table may name.
     Returns:
         the cases; a problem per case whose row is wrong, those cases left out; notes for the user.
     Raises:
@@ -95,14 +98,67 @@ def name_patients(
         rows = [{key: "" if value is None else str(value) for key, value in entry.items()} for entry in entries]
     if not rows:
         return tuple(cases), (), ()
-    by_case = {row["case"]: row for row in rows}
+    by_case: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        by_case.setdefault(row["case"], []).append(row)
     kept, problems = [], []
     for case in cases:
-        row = by_case.get(case.name, {})
         try:
+            row = _join_rows(by_case.get(case.name, []), file, case.name)
             day = parse_day(row.get("day", ""), file, case.name)
         except DatasetError as error:
             problems.append(error)
             continue
         kept.append(replace(case, patient=row.get("patient") or case.patient, day=case.day if day is None else day))
-    return tuple(kept), tuple(problems), (f"patients and days from {file.name}",)
+    notes = (f"patients and days from {file.name}", *_compare_names(rows, cases, others, file.name))
+    return tuple(kept), tuple(problems), notes
+
+
+def _join_rows(rows: Sequence[Mapping[str, str]], file: Path, case: str) -> dict[str, str]:
+    """What the rows of one case say together; raises DatasetError where they contradict one another."""
+    joined: dict[str, str] = {}
+    for row in rows:
+        for key in ("patient", "day"):
+            said = row.get(key, "")
+            if said and joined.setdefault(key, said) != said:
+                raise DatasetError(
+                    f"its rows name the {key}s {joined[key]} and {said}", code="duplicate_case", case=case, file=file,
+                    remedy="Keep the row that is right",
+                )  # fmt: skip
+    return joined
+
+
+def _compare_names(
+    rows: Sequence[Mapping[str, str]], cases: Sequence[Case], others: Sequence[Case], file: str
+) -> list[str]:
+    # A case that its row misses, as its name is spelt otherwise, would count as a patient of its own: a leak.
+    there = {case.name for case in (*cases, *others)}
+    absent = sorted({row["case"] for row in rows} - there - {""})
+    alone = sorted({case.name for case in cases} - {row["case"] for row in rows if row.get("patient")})
+    lines = []
+    if absent:
+        lines.append(f"{file} has rows of {len(absent)} cases that are not there: {list_names(absent)}")
+    if alone and any(row.get("patient") for row in rows):
+        lines.append(f"{file} names no patient of {list_names(alone)}: each counts as a patient of its own")
+    return [*lines, *note_alike_patients(row.get("patient", "") for row in rows)]
+
+
+def note_alike_patients(patients: Iterable[str]) -> list[str]:
+    """A line for patients whose names differ in upper and lower case or blanks alone: one patient counted as several.
+
+    Args:
+        patients: their names, in any order, with repetitions and empty ones.
+    Returns:
+        a line per group of such names.
+    """
+    groups: dict[str, set[str]] = {}
+    for patient in patients:
+        groups.setdefault("".join(patient.split()).casefold(), set()).add(patient)
+    alike = [sorted(group) for group in groups.values() if len(group) > 1]
+    return [f"{' and '.join(group)} count as different patients; write one name if they are one" for group in alike]
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Names for a message, few of them: ``a, b, c and 7 more``."""
+    shown = ", ".join(names[:SHOWN_NAMES])
+    return shown if len(names) <= SHOWN_NAMES else f"{shown} and {len(names) - SHOWN_NAMES} more"

@@ -1,6 +1,7 @@
 """NIfTI: what nibabel writes is read as it stands, and what is written is what nibabel reads."""
 
 import gzip
+import os
 
 import nibabel as nib
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medseg.core.errors import FormatError, GeometryError
+from medseg.core.errors import FormatError, GeometryError, ResourceError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Segmentation, Volume
 from medseg.io import read_image, write_segmentation, write_volume
@@ -248,6 +249,13 @@ def test_a_header_that_declares_terabytes_costs_nothing(tmp_path):
     for name in ("x.nii", "x.nii.gz"):
         with pytest.raises(FormatError):
             read_nifti(tmp_path / name)
+
+
+def test_voxels_that_the_memory_cannot_hold_are_refused_before_they_are_read(tmp_path):
+    path = edit_header(save_nifti(tmp_path / "x.nii"), _set(dim=[3, 10000, 10000, 10000, 1, 1, 1, 1]))
+    os.truncate(path, 352 + 2 * 10000**3)  # a hole takes no room on the disk
+    with pytest.raises(ResourceError, match=r"its voxels need 2000\.0 GB of memory, [0-9.]+ GB are free"):
+        read_nifti(path)
 
 
 def test_more_voxels_than_declared_are_refused(tmp_path):

@@ -1,18 +1,22 @@
 """What the user says about a data set, pictures, unknown trees, and channels on other grids."""
 
+import os
+
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
+from medseg.core.dataset import read_dataset, write_dataset
 from medseg.core.errors import DatasetError, FormatError
 from medseg.core.labels import LabelScheme
-from medseg.io import open_dataset, read_volume
+from medseg.io import find_inputs, open_dataset, read_volume
 from tests.io.trees import (
     files_of,
     make_nnunet,
     make_two_folders,
     names_of,
+    problems_of,
     save_json,
     save_mask,
     save_nifti,
@@ -134,3 +138,31 @@ def test_channels_on_other_grids_come_onto_the_first(tmp_path, caplog):
         read_volume(dataset.cases[0], dataset.channels)
     assert caught.value.case == "p1"
     assert caught.value.file.endswith("pet.nii.gz")
+
+
+def test_filling_is_remembered_by_the_cases(tmp_path):
+    root = make_two_folders(tmp_path / "data")
+    assert not open_dataset(root).fills_nonfinite
+    filled = open_dataset(root, nonfinite="fill")
+    assert all(case.fill_nonfinite for case in filled.cases)
+    write_dataset(tmp_path / "cases.json", filled)
+    assert all(case.fill_nonfinite for case in read_dataset(tmp_path / "cases.json").cases)
+    with pytest.raises(DatasetError, match="expected refuse or fill"):
+        open_dataset(root, nonfinite="drop")
+
+
+def test_cases_with_names_that_no_text_holds_are_problems(tmp_path):
+    root = make_two_folders(tmp_path, cases=("a", "b\n1"))
+    dataset = open_dataset(root)
+    assert names_of(dataset.cases) == ["a"]
+    assert problems_of(dataset) == [("b\\n1", "bad_name")]
+    assert names_of(find_inputs(root / "images", 1).cases) == ["a"]
+
+
+def test_a_pipe_among_the_tables_is_left_alone(tmp_path):
+    root = make_two_folders(tmp_path)
+    os.mkfifo(root / "notes.csv")
+    assert len(open_dataset(root).cases) == 2
+    os.mkfifo(root / "cases.tsv")
+    with pytest.raises(FormatError, match="named pipe"):
+        open_dataset(root / "cases.tsv")

@@ -8,12 +8,7 @@ file; what it found comes back as a safetensors file and JSON, never as a pickle
 from __future__ import annotations
 
 import _codecs
-import contextlib
-import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -27,6 +22,7 @@ from numpy._core.multiarray import scalar as numpy_scalar
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from medseg.compute.child import Answer, ChildError, Limits, ask_child, lower_limit, serve
 from medseg.core.errors import FormatError, ModelError
 
 # What nnU-Net's checkpoints hold besides what PyTorch allows by itself: numbers of the training log as numpy scalars.
@@ -50,7 +46,7 @@ EXTRA_OUTPUT_BYTES = 64 * 2**20
 SECONDS = 120.0
 BYTES_PER_SECOND = 5e6  # a slow network drive
 
-WEIGHTS, VALUES = "weights.safetensors", "values.json"
+WEIGHTS = "weights.safetensors"
 DAMAGED = "Copy the file again; it is truncated or damaged"
 
 
@@ -104,25 +100,15 @@ def _check_size(path: Path) -> int:
 
 
 def _run_child(path: Path, folder: Path, size: int) -> dict[str, Any]:
-    """What the child wrote, or the error that it met."""
-    command = [sys.executable, "-P", str(Path(__file__).resolve()), str(path.resolve()), str(folder)]
-    paths = os.pathsep.join(filter(None, sys.path))
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    seconds = SECONDS + size / BYTES_PER_SECOND
+    """What the child answered, or the error that it met."""
+    limits = Limits(SECONDS + size / BYTES_PER_SECOND, MEMORY_PER_FILE_BYTE * size + EXTRA_MEMORY_BYTES, 0)
+    request = {"path": str(path.resolve()), "folder": str(folder)}
     try:
-        child = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ModelError(
-            f"the checkpoint could not be read within {seconds:.0f} s", code="timeout", file=path
-        ) from None
-    values = folder / VALUES
-    if child.returncode != 0 or not values.is_file():
-        lines = child.stderr.decode("utf-8", "replace").strip().splitlines()
-        reason = f"the checkpoint's reader ended with {child.returncode}: {lines[-1] if lines else 'no message'}"
-        raise ModelError(reason, code="unreadable", file=path, remedy=DAMAGED)
-    answer: dict[str, Any] = json.loads(values.read_text("utf-8"))
+        answer, _ = ask_child(Path(__file__).resolve(), request, limits, keep=False)
+    except ChildError as error:
+        codes = {"died": "unreadable", "timeout": "timeout", "memory": "too_large"}
+        reason = f"the checkpoint cannot be read; of its reader: {error.reason}"
+        raise ModelError(reason, code=codes[error.code], file=path, remedy=DAMAGED) from None
     if "reason" in answer:
         kind = FormatError if answer["code"] in ("truncated", "not_a_checkpoint") else ModelError
         raise kind(answer["reason"], code=answer["code"], file=path, remedy=answer["remedy"])
@@ -132,38 +118,22 @@ def _run_child(path: Path, folder: Path, size: int) -> dict[str, Any]:
 # From here on: the child.
 
 
-def main() -> None:
-    """Read the checkpoint named by the first argument into the folder named by the second."""
-    path, folder = Path(sys.argv[1]), Path(sys.argv[2])
+def answer_request(request: dict[str, Any]) -> Answer:
+    """Read the checkpoint that a request names into the folder that it names.
+
+    Args:
+        request: ``path`` and ``folder``.
+    Returns:
+        what ``read_checkpoint`` gives, or reason, code and remedy of the error that it met; no raw bytes.
+    """
+    path = Path(request["path"])
+    size = path.stat().st_size
+    lower_limit("RLIMIT_CPU", int(SECONDS + size / BYTES_PER_SECOND))
+    lower_limit("RLIMIT_FSIZE", size + EXTRA_OUTPUT_BYTES)
     try:
-        limit_resources(path.stat().st_size)
-        answer = read_checkpoint(path, folder)
+        return read_checkpoint(path, Path(request["folder"])), b""
     except ModelError as error:
-        answer = {"reason": error.reason, "code": error.code, "remedy": error.remedy}
-    (folder / VALUES).write_text(json.dumps(answer), "utf-8")
-
-
-def limit_resources(size: int) -> None:
-    """Keep this process to the memory, time and output that a checkpoint of ``size`` bytes explains."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limits; the restricted reader holds there alone
-        return
-
-    def lower(kind: int, limit: int) -> None:
-        hard = resource.getrlimit(kind)[1]
-        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(kind, (limit, limit))
-
-    seconds = int(SECONDS + size / BYTES_PER_SECOND)
-    lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_CPU, seconds)
-    lower(resource.RLIMIT_FSIZE, size + EXTRA_OUTPUT_BYTES)
-    status = Path("/proc/self/statm")
-    if status.is_file():  # Linux; what PyTorch's libraries take by themselves depends on the build
-        taken = int(status.read_text("ascii").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        lower(resource.RLIMIT_AS, taken + MEMORY_PER_FILE_BYTE * size + EXTRA_MEMORY_BYTES)
+        return {"reason": error.reason, "code": error.code, "remedy": error.remedy}, b""
 
 
 def read_checkpoint(path: Path, folder: Path) -> dict[str, Any]:
@@ -297,4 +267,4 @@ def _pick_weights(weights: Mapping[Any, Any], size: int) -> tuple[dict[str, Tens
 
 
 if __name__ == "__main__":
-    main()
+    serve(answer_request)

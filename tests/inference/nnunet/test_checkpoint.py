@@ -68,9 +68,11 @@ def test_missing_and_empty_files_are_refused(tmp_path: Path) -> None:
 def test_the_child_can_take_neither_memory_nor_disk(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from medseg.inference.nnunet.checkpoint import limit_resources\n"
-        "limit_resources(1000)\n"
-        "try: bytearray(3 * 2**30)\n"
+        "from medseg.compute.child import limit_memory, lower_limit\n"
+        "from medseg.inference.nnunet.checkpoint import EXTRA_MEMORY_BYTES, EXTRA_OUTPUT_BYTES\n"
+        "lower_limit('RLIMIT_FSIZE', EXTRA_OUTPUT_BYTES)\n"
+        "try:\n"
+        "    with limit_memory(EXTRA_MEMORY_BYTES): bytearray(3 * 2**30)\n"
         "except MemoryError: print('no memory')\n"
         "try: Path(sys.argv[1]).write_bytes(bytes(2**27))\n"
         "except OSError: print('no disk')\n"
