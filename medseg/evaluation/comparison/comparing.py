@@ -88,7 +88,7 @@ def compare_scores(
         "cases": len(cases),
         "patients": len({patients[case] for case in cases}),
         "treatment": TREATMENT,
-        "notes": list(describe_partial(methods)),
+        "notes": describe_partial(methods, directions),
         "margins": dict(margins or {}),
         "comparisons": [{key: for_json(value) for key, value in asdict(pair).items()} for pair in pairs],
         "ranks": [_describe_ranks(list(methods), table, found, directions) for table, found in whole],
@@ -109,13 +109,20 @@ def list_common(methods: Scores) -> list[str]:
     return sorted(cases)
 
 
-def describe_partial(methods: Scores) -> list[str]:
-    """A line per label, or metric of a label, that only some methods have and that is not compared."""
-    partial = find_partial(methods)
+def describe_partial(methods: Scores, directions: Mapping[str, str]) -> list[str]:
+    """What is not compared because only some methods have it.
+
+    Args:
+        methods: the rows of each.
+        directions: of the metrics; those that are no scores are not told.
+    Returns:
+        a line per label, or per metrics of a label.
+    """
+    partial = {key: names for key, names in find_partial(methods).items() if directions.get(key[1]) != "neither"}
     metrics: dict[str, set[str]] = defaultdict(set)
     for rows in methods.values():
         for row in rows:
-            if not row.instance and "[" not in row.metric:
+            if not row.instance and "[" not in row.metric and directions.get(row.metric) != "neither":
                 metrics[row.label].add(row.metric)
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
     for (label, metric), names in partial.items():

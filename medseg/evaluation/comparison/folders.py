@@ -42,8 +42,6 @@ def compare_folders(
     methods = read_methods(folders)
     found = compare_scores({method.name: method.scores for method in methods}, margins=margins)
     notes = [*found["notes"], *(note for method in methods for note in method.notes), *_find_other_references(methods)]
-    for note in notes:
-        logger.warning("%s", note)
     provenance = [dict(method.provenance) for method in methods]
     content = {"version": __version__, "folders": provenance, **found, "notes": notes}
     names = [field.name for field in fields(ComparedPair)]

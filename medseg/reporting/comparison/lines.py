@@ -134,7 +134,8 @@ def _average_lesions(names: Sequence[str], pairs: Sequence[Mapping[str, Any]]) -
         pair["second"]: pair["mean_second"] for pair in pairs
     }
     known = [mean for mean in means.values() if mean is not None]
-    best = {"higher": max, "lower": min}.get(pairs[0]["better"]) if known and len(set(known)) > 1 else None
+    told = len(set(known)) > 1 and any(pair["difference"] is not None for pair in pairs)
+    best = {"higher": max, "lower": min}.get(pairs[0]["better"]) if told else None
     return tuple(Mean(means.get(name), 0, best is not None and means.get(name) == best(known)) for name in names)
 
 

@@ -175,7 +175,7 @@ def test_mixed_definitions_are_refused_by_both_names() -> None:
 
 def test_what_only_some_have_is_named() -> None:
     first = [*make_scores(OLD), *make_scores(OLD, "iou"), *make_scores(OLD, label="tumour")]
-    second = [*make_scores(NEW), *make_scores(NEW, "nsd")]
+    second = [*make_scores(NEW), *make_scores(NEW, "nsd"), *make_scores(NEW, "predicted_volume_ml")]
     content = compare_scores({"old": first, "new": second})
     assert [(pair["label"], pair["metric"]) for pair in content["comparisons"]] == [("liver", "dice")]
     assert sorted(content["notes"]) == [
