@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -11,7 +10,7 @@ from pydantic import Field, model_validator
 
 from medseg.core.labels import LabelScheme
 from medseg.core.plugins import Plugin
-from medseg.core.records import Record
+from medseg.core.records import Record, hash_json
 
 FORMAT = "medseg-model-1"
 
@@ -199,8 +198,7 @@ class VolumeErrors(Record):
 
     def hash_content(self) -> str:
         """The SHA-256 of all entries but the hash itself."""
-        content = self.model_dump(mode="json", exclude={"sha256"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hash_json(self.model_dump(mode="json", exclude={"sha256"}))
 
     def find(self, label: str, values: Sequence[int]) -> LabelErrors | None:
         """The errors of a label, where it has the same values here; else None."""
@@ -220,6 +218,7 @@ class ModelRecord(Record):
         familiar: what the training scans looked like; None where it is not known.
         volume_errors: how far its volumes lie from true ones; None where nobody has learnt them (imported models).
         files: SHA-256 of every other file of the folder.
+        sha256: of all other entries, filled in as the record is written; empty where it was not written yet.
     """
 
     format: str = FORMAT
@@ -234,6 +233,7 @@ class ModelRecord(Record):
     familiar: Familiar | None = None
     volume_errors: VolumeErrors | None = None
     files: dict[str, str] = Field(default_factory=dict)
+    sha256: str = ""
 
     @model_validator(mode="after")
     def _check_errors(self) -> Self:
@@ -242,3 +242,19 @@ class ModelRecord(Record):
             if known != self.labels.labels or len(known) != len(self.volume_errors.labels):
                 raise ValueError("the errors of volumes are of other labels than the model's")
         return self
+
+    @model_validator(mode="after")
+    def _check_hash(self) -> Self:
+        if self.sha256 and self.sha256 != self.hash_content():
+            raise ValueError("it does not match its hash: damaged, or changed by hand (then delete its entry sha256)")
+        return self
+
+    def hash_content(self) -> str:
+        """The SHA-256 of all entries but the hash itself."""
+        return hash_json(self.model_dump(mode="json", exclude={"sha256"}))
+
+    def to_json(self) -> str:
+        """The record with its hash, as indented JSON, so that no number is changed unseen."""
+        read_back = type(self).model_validate(self.model_dump(mode="json", exclude={"sha256"}))
+        content = {**read_back.model_dump(mode="json"), "sha256": read_back.hash_content()}
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import reprlib
 from pathlib import Path
@@ -65,23 +66,46 @@ def read_json(path: str | Path) -> Any:
     Returns:
         dictionaries, lists, strings, numbers.
     Raises:
-        FormatError: the file is missing, not UTF-8 or not JSON; the message gives the line.
+        FormatError: the file is missing, cannot be read, is not UTF-8 or not JSON, or names a key of an object twice,
+            one of which would be lost; the message gives the line or the key.
     """
     if Path(path).exists() and not Path(path).is_file():
         raise FormatError("a folder, pipe or device, expected a JSON file", code="not_a_file", file=path)
     try:
-        return json.loads(Path(path).read_text("utf-8"))
+        return json.loads(Path(path).read_text("utf-8-sig"), object_pairs_hook=_refuse_repetition)
+    except FormatError as error:
+        raise FormatError(error.reason, code=error.code, file=path, remedy=error.remedy) from None
     except FileNotFoundError:
         raise FormatError("the file does not exist", code="missing_file", file=path) from None
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror or error}", code="unreadable", file=path) from None
     except UnicodeDecodeError:
         raise FormatError("the file is not UTF-8 text", code="not_json", file=path) from None
     except json.JSONDecodeError as error:
         raise FormatError(f"not JSON: {error.msg} in line {error.lineno}", code="not_json", file=path) from None
+    except (RecursionError, ValueError) as error:  # brackets within brackets, numbers of thousands of digits
+        raise FormatError(f"not JSON that can be read: {error}", code="not_json", file=path) from None
+
+
+def _refuse_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        name = next(name for number, (name, _) in enumerate(pairs) if any(name == key for key, _ in pairs[:number]))
+        raise FormatError(
+            f"the key {name!r} stands twice in one object", code="not_json", remedy="Keep the one that is right"
+        )
+    return content
 
 
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON without NaN, whole or not at all."""
     atomic.write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def hash_json(content: Any) -> str:
+    """The SHA-256 of what JSON can hold, however it is laid out in a file: names are text, tuples are lists."""
+    plain = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def _list_faults(error: pydantic.ValidationError) -> str:

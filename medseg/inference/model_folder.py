@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medseg.core import atomic
+from medseg.compute.tensor_files import write_tensors
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.manifest import hash_file
 from medseg.core.model import Member, ModelRecord
@@ -76,9 +76,7 @@ def write_weights(folder: str | Path, configuration: str, fold: int | str, weigh
         OSError: the disk is full or the folder cannot be written.
     """
     path = weights_path(folder, configuration, fold)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    with atomic.atomic_path(path) as temporary:
-        save_file(plain, temporary)
+    write_tensors(path, weights)
     return path
 
 

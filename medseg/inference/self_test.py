@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from medseg.core import atomic
+from medseg.compute.tensor_files import write_tensors
 from medseg.core.errors import ModelError
 from medseg.core.model import Member
 from medseg.core.plan import Configuration
@@ -98,8 +98,7 @@ def add_self_test(folder: str | Path) -> Model:
             if not torch.isfinite(logits).all():
                 raise ModelError("the network answers to noise with numbers that are not finite", file=model.folder)
             tensors[f"{_name_network(stage, fold)}/logits"] = logits
-    with atomic.atomic_path(model.folder / SELF_TEST) as temporary:
-        save_file(tensors, temporary)
+    write_tensors(model.folder / SELF_TEST, tensors)
     finish_model(model.folder, model.plan, model.record, self_test=True)
     return open_model(folder)
 

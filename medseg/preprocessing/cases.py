@@ -16,6 +16,7 @@ from medseg.core.plan import Configuration, Plan
 from medseg.core.workspace import Workspace, read_plan
 from medseg.io import open_dataset, read_segmentation, read_volume
 from medseg.preprocessing.prepare import prepare_case
+from medseg.preprocessing.room import require_room_for_cases
 from medseg.preprocessing.store import is_current, share_prepared, write_index, write_prepared
 
 # Written into the key, so that cases that an older version prepared another way are prepared anew.
@@ -42,6 +43,7 @@ def prepare_workspace(
         an outcome per case and configuration.
     Raises:
         PlanError: there is no plan, or it has no such configuration.
+        ResourceError: the disk has no room for them.
     """
     started, outcomes = name_time(), list[CaseOutcome]()
     plan, cases = read_plan(space), read_dataset(space.cases)
@@ -54,8 +56,10 @@ def prepare_workspace(
         outcomes += [outcome_of_error(problem) for problem in cases.problems]
     asked = list(map(plan.configuration, configurations or plan.configurations))
     first_stages = [plan.configuration(found.previous) for found in asked if found.previous is not None]
+    used = list({found.name: found for found in first_stages + asked}.values())
+    require_room_for_cases(space, [case.name for case in cases.cases], used, exact_store=exact_store)
     fresh: dict[str, Fresh] = {}
-    for configuration in {found.name: found for found in first_stages + asked}.values():
+    for configuration in used:
         folder, settings = space.prepared(configuration.name), json.dumps(_list_settings(configuration))
         found = prepare_cases(cases, plan, configuration, folder, exact_store=exact_store, fresh=fresh.get(settings))
         fresh.setdefault(settings, (folder, {outcome.case for outcome in found if outcome.status == "done"}))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -16,7 +14,7 @@ from torch import Tensor
 
 from medseg.compute.tensor_files import read_tensors, write_tensors
 from medseg.core.errors import FormatError, ModelError
-from medseg.core.records import read_json, write_json
+from medseg.core.records import hash_json, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +81,7 @@ def seal(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _hash_facts(facts: Mapping[str, Any]) -> str:
-    # As they come back from a file: names are text, tuples are lists.
-    plain = json.loads(json.dumps({key: value for key, value in facts.items() if key != "sha256"}))
-    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+    return hash_json({key: value for key, value in facts.items() if key != "sha256"})
 
 
 def list_checkpoints(folder: Path) -> list[Path]:

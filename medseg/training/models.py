@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medseg.compute import map_cases
+from medseg.core.atomic import atomic_folder
 from medseg.core.dataset import Dataset
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.fingerprint import Fingerprint
@@ -54,26 +55,32 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
     member = _make_member(space, plan, best)
     networks = [(best.configuration, fold) for fold in best.folds]
     networks += [(member.previous, fold) for fold in member.previous_folds if member.previous is not None]
-    for name, fold in networks:
-        _copy_weights(space, name, fold)
     # As they were trained, which may be with other settings than the plan's.
     used = {name: Configuration.read(space.run(name, fold) / "configuration.json") for name, fold in reversed(networks)}
     final = plan.model_copy(update={"configurations": {**plan.configurations, **used}})
-    errors = learn_volume_errors(space, dataset, plan, member, rules)
-    record = ModelRecord(
-        labels=plan.labels,
-        channels=plan.channels,
-        members=(member,),
-        mirror_axes=used[best.configuration].training.prediction_axes,
-        postprocessing=rules,
-        provenance=_describe_origin(dataset, best.cases) | describe_start(space.run(best.configuration, best.folds[0])),
-        plugins=read_plugins([space.run(name, fold) for name, fold in networks]),
-        card={"validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}", "choice": reason},
-        familiar=_describe_training(space, plan, used[best.configuration]),
-        volume_errors=errors,
-    )
-    finish_model(space.model, final, record)
-    add_self_test(space.model)
+    # A model that stands there already stays usable until this one is whole.
+    with atomic_folder(space.model) as folder:
+        for name, fold in networks:
+            _copy_weights(space, name, fold, folder)
+        errors = learn_volume_errors(space, dataset, plan, member, rules, folder=folder)
+        record = ModelRecord(
+            labels=plan.labels,
+            channels=plan.channels,
+            members=(member,),
+            mirror_axes=used[best.configuration].training.prediction_axes,
+            postprocessing=rules,
+            provenance=_describe_origin(dataset, best.cases)
+            | describe_start(space.run(best.configuration, best.folds[0])),
+            plugins=read_plugins([space.run(name, fold) for name, fold in networks]),
+            card={
+                "validation_dice": "unknown" if best.mean_dice is None else f"{best.mean_dice:.4f}",
+                "choice": reason,
+            },
+            familiar=_describe_training(space, plan, used[best.configuration]),
+            volume_errors=errors,
+        )
+        finish_model(folder, final, record)
+        add_self_test(folder)
     choice = Choice(
         chosen=best,
         candidates=tuple(candidates),
@@ -98,12 +105,18 @@ def _read_scores(space: Workspace, name: str, fold: Fold) -> list[Score]:
     return read_rows(space.run(name, fold) / "validation" / "scores.csv", Score)
 
 
-def _copy_weights(space: Workspace, name: str, fold: Fold) -> Path:
-    checkpoint = load_checkpoint(space.run(name, fold) / "checkpoints")
+def _copy_weights(space: Workspace, name: str, fold: Fold, folder: Path) -> Path:
+    run = space.run(name, fold)
+    checkpoint = load_checkpoint(run / "checkpoints")
+    remedy = f"Run medseg train --configuration {name} --fold {fold} again; it goes on from the last whole checkpoint"
     if checkpoint is None:
-        raise ModelError("its checkpoint is missing or damaged", file=space.run(name, fold), remedy="Train it again")
+        raise ModelError("its checkpoint is missing or damaged", file=run, remedy=remedy)
+    progress = checkpoint.facts["progress"]
+    if progress["step"] < (progress["total"] or 0):  # the scores beside it are those of other weights
+        reason = f"its newest whole checkpoint is of step {progress['step']} of {progress['total']}"
+        raise ModelError(reason, code="unfinished", file=run, remedy=remedy)
     weights = {k.removeprefix("average."): v for k, v in checkpoint.tensors.items() if k.startswith("average.")}
-    return write_weights(space.model, name, fold, weights)
+    return write_weights(folder, name, fold, weights)
 
 
 def _choose_postprocessing(

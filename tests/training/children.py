@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import multiprocessing
 import os
@@ -16,7 +18,7 @@ import torch
 from medseg.core.plan import Configuration, NetworkPlan
 from medseg.networks.unet import build_plain_unet
 from medseg.preprocessing import open_prepared
-from medseg.training import stopping, train_fold, trainer
+from medseg.training import load_checkpoint, stopping, train_fold, trainer
 from medseg.training.distributed import agreement
 from medseg.training.losses import soft_dice_loss
 from tests.training.examples import make_plan
@@ -84,3 +86,19 @@ def start_training(folder: Path, configuration: Configuration, run: str, **optio
     process = context.Process(target=train, args=(folder, configuration, run, options))
     process.start()
     return process
+
+
+def read_result(run: Path) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """What a training ended with: hash of all tensors, the log and the progress, without times."""
+    checkpoint = load_checkpoint(run / "checkpoints")
+    assert checkpoint is not None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(checkpoint.tensors.items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+    for record in log:
+        record.pop("seconds_left")
+    progress = {
+        k: v for k, v in checkpoint.facts["progress"].items() if k not in ("history", "used_s", "seconds_per_step")
+    }
+    return digest.hexdigest(), log, progress

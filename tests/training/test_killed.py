@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 import time
@@ -16,7 +14,7 @@ import pytest
 
 from medseg.core.plan import Configuration
 from medseg.training import load_checkpoint
-from tests.training.children import BAD_STEPS, capricious_loss, endless_loss, start_training
+from tests.training.children import BAD_STEPS, capricious_loss, endless_loss, read_result, start_training
 from tests.training.examples import make_configuration, make_plan, prepare_cases
 
 EPOCHS = 8
@@ -32,22 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, configuration: Configuratio
     folder = tmp_path_factory.mktemp("killed")
     prepare_cases(folder / "prepared", make_plan(configuration), configuration)
     return folder
-
-
-def read_result(run: Path) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
-    """Hash of all tensors, the log and the progress, without times."""
-    checkpoint = load_checkpoint(run / "checkpoints")
-    assert checkpoint is not None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(checkpoint.tensors.items()):
-        digest.update(name.encode() + tensor.numpy().tobytes())
-    log = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
-    for record in log:
-        record.pop("seconds_left")
-    progress = {
-        k: v for k, v in checkpoint.facts["progress"].items() if k not in ("history", "used_s", "seconds_per_step")
-    }
-    return digest.hexdigest(), log, progress
 
 
 def wait_until(happened: Callable[[], object], process: Any) -> None:

@@ -19,6 +19,7 @@ from medseg.inference.folders.ahead import go_through
 from medseg.inference.folders.finished import Entry, Part, RunRecord
 from medseg.inference.folders.limits import Limits
 from medseg.inference.folders.locking import locks_output
+from medseg.inference.folders.room import require_room_for_masks
 from medseg.inference.folders.run import FolderRun
 from medseg.inference.folders.writing import ENDINGS
 from medseg.inference.predictor import Predictor
@@ -66,7 +67,7 @@ def predict_cases(
     Raises:
         DatasetError: an unknown format.
         PlanError: there is no such part, or a limit is not above 0.
-        ResourceError: the folder cannot be written, or another process writes the same masks there.
+        ResourceError: the folder cannot be written, its disk has no room, or another process writes the same masks.
     """
     if file_format not in ENDINGS:
         raise DatasetError(f"unknown format {file_format!r}", code="format", remedy=f"Known: {', '.join(ENDINGS)}")
@@ -92,11 +93,14 @@ def predict_cases(
         ),
         **label_entries(predictor.model.plan.labels),
     }
+    channels = predictor.model.plan.labels.channel_count if save_probabilities else 0
+    require_room_for_masks(output, cases, ENDINGS[file_format], probabilities=channels)
     record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()
     stopped, threads = threading.Event(), torch.get_num_threads()
     try:
         for problem in problems:
             outcomes.append(record.add(Entry(outcome_of_error(problem))))
+            logger.error("%s", outcomes[-1].line())
         with _show_progress(len(cases)) as advance:
 
             def conclude(outcome: CaseOutcome) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medseg.core import atomic
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.model import Familiar, Member, ModelRecord
 from medseg.core.plan import Plan
@@ -74,7 +74,8 @@ def import_model(model: ModelFolder, output: str | Path) -> Verdict:
             "there is something in it already, which an import does not write over", code="exists", file=output,
             remedy="Give a new or an empty folder",
         )  # fmt: skip
-    staging = output.with_name(f".tmp-{os.getpid()}-{output.name}")
+    atomic.remove_leftovers(output.parent)
+    staging = atomic.temporary_path(output)
     try:
         verdict, stages = _judge(model, lambda name, fold, weights: write_weights(staging, name, fold, weights))
         for note in verdict.notes:

@@ -9,7 +9,7 @@ import pytest
 
 from medseg.core.atomic import fault_hook
 from medseg.core.dataset import Dataset
-from medseg.core.errors import DatasetError
+from medseg.core.errors import DatasetError, ResourceError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, exit_code, hash_file
 from medseg.core.volume import Volume
@@ -211,12 +211,12 @@ def test_a_full_disk_leaves_no_half_written_mask(
         if count == broken + 1:
             raise OSError(28, "No space left on device")
 
-    with fault_hook(fail):
-        outcomes = predict(predictor, scans, tmp_path / "out")
-    assert [outcome.status for outcome in outcomes.values()].count("refused") == 1
-    bad = next(outcome for outcome in outcomes.values() if outcome.status == "refused")
-    assert "No space left" in bad.reason
+    with fault_hook(fail), pytest.raises(ResourceError, match="No space left") as caught:
+        predict(predictor, scans, tmp_path / "out")
+    assert caught.value.code == "disk_full"  # no other scan is begun: one line for all
     masks = {path.name for path in (tmp_path / "out").iterdir()} - {"run.json"}
     assert masks <= {f"{name}.nii.gz" for name in NAMES}
     for name in masks:
         read_image(tmp_path / "out" / name)
+    assert set(statuses(predict(predictor, scans, tmp_path / "out")).values()) <= {"done", "skipped"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"run.json", *(f"{name}.nii.gz" for name in NAMES)}
