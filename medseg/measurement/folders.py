@@ -35,6 +35,7 @@ def measure_folder(
     labels: LabelScheme | None = None,
     channels: Sequence[str] | None = None,
     probabilities: str | Path | None = None,
+    nonfinite: str = "refuse",
 ) -> tuple[list[CaseOutcome], list[Measurement]]:
     """Measure every mask of a folder and write ``measurements.csv`` and its JSON twin.
 
@@ -46,6 +47,7 @@ def measure_folder(
         channels: the scans' channels by name (``CT``, ``PET``), which tell their units; what ``dataset.json`` beside
             the scans says where None.
         probabilities: the output folder of ``predict --save-probabilities``, for ``volume_partial_ml``.
+        nonfinite: what becomes of NaN and infinite voxels of the scans: ``refuse`` the case, or ``fill`` them.
     Returns:
         an outcome per case, and the measurements.
     Raises:
@@ -55,8 +57,8 @@ def measure_folder(
     started = name_time()
     found = find_masks(masks)
     scheme = settle_labels(labels, (masks,), found.values())
-    scans = find_images(images) if images is not None else {}
-    names = channels or (_find_channels(images, scans) if images is not None else ())
+    scans = find_images(images, nonfinite=nonfinite) if images is not None else {}
+    names = channels or (find_channels(images, scans) if images is not None else ())
     shares = find_probabilities(probabilities) if probabilities is not None else None
     outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
     model = read_run(masks).get("model")
@@ -200,8 +202,8 @@ def write_measurement_tables(
     write_cohort_tables(folder, rows, provenance)
 
 
-def _find_channels(images: str | Path, scans: Mapping[str, Case]) -> tuple[str, ...]:
-    # By a dataset.json in the scans' folder, or above it; unused where its channels are other ones than the files'.
+def find_channels(images: str | Path, scans: Mapping[str, Case]) -> tuple[str, ...]:
+    """The scans' channels by a ``dataset.json`` in their folder or the one above; none where their number differs."""
     folder = Path(images) if Path(images).is_dir() else Path(images).parent
     named = [read_names(place).channels for place in (folder, folder.parent)]
     held = {len(case.images) for case in scans.values()}

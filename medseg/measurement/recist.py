@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 # Eisenhauer et al., Eur J Cancer 2009;45:228-247: sections 3.1 (measurable), 4.1 (targets) and 4.3.1 (response).
 LEAST_DIAMETER_MM = 10.0
+# Section 3.1: "thin" slices are at most this thick; of thicker ones a lesion has to span twice the thickness.
+THIN_SLICE_MM, LEAST_SLICES = 5.0, 2.0
 LEAST_NODE_MM, NORMAL_NODE_MM = 15.0, 10.0  # short axis
 MOST_TARGETS, MOST_PER_ORGAN = 5, 2
 RESPONSE_PERCENT, PROGRESSION_PERCENT, PROGRESSION_MM = 30.0, 20.0, 5.0
@@ -19,7 +21,8 @@ CANNOT_KNOW = (
     "non-target lesions, and whether they progress",
     "whether a new component is an unequivocal new lesion; those found are listed and do not change the category",
     "which component is a tumour, a cyst, a treated lesion, or a lymph node that no label calls so",
-    "whether a response was confirmed, and whether slices were thin enough (at most 5 mm)",
+    "whether a response was confirmed",
+    "whether a lesion too small to measure is still there: RECIST notes 5 mm for it, here the mask's diameter counts",
 )
 _LESION_WORDS = re.compile(
     r"tumou?r|lesion|metasta|cancer|carcinoma|sarcoma|lymphoma|glioma|melanoma|nodule|node|gtv|mass", re.IGNORECASE
@@ -35,12 +38,14 @@ class Candidate:
         lesion_id, label: of the timeline; the label stands for the organ.
         longest_mm: longest axial diameter.
         short_mm: its perpendicular.
+        slice_mm: the distance of the axial slices; 0 for a picture, or where it is not known.
     """
 
     lesion_id: str
     label: str
     longest_mm: float
     short_mm: float
+    slice_mm: float = 0.0
 
     @property
     def is_node(self) -> bool:
@@ -53,9 +58,21 @@ class Candidate:
         return self.short_mm if self.is_node else self.longest_mm
 
     @property
+    def organ(self) -> str:
+        """What counts as one organ: its label; all lymph nodes are one (EORTC, RECIST 1.1 questions)."""
+        return "lymph nodes" if self.is_node else self.label
+
+    @property
+    def least_mm(self) -> float:
+        """How large a target has to be: more in thick slices, but for lymph nodes."""
+        if self.is_node:
+            return LEAST_NODE_MM
+        return max(LEAST_DIAMETER_MM, LEAST_SLICES * self.slice_mm if self.slice_mm > THIN_SLICE_MM else 0.0)
+
+    @property
     def is_measurable(self) -> bool:
         """Whether it is large enough for a target."""
-        return self.size_mm >= (LEAST_NODE_MM if self.is_node else LEAST_DIAMETER_MM)
+        return self.size_mm >= self.least_mm
 
 
 @dataclass(frozen=True)
@@ -104,12 +121,12 @@ def choose_targets(candidates: Sequence[Candidate]) -> list[Candidate]:
         candidates: lesions of the first scan.
     Returns:
         the targets, largest first; none where no lesion is measurable. Of equally large ones the first.
-    Source: RECIST 1.1, sections 3.1 and 4.1. A label stands for an organ; a reader may choose smaller lesions that can
-        be measured again more reliably.
+    Source: RECIST 1.1, sections 3.1 and 4.1. A label stands for an organ, all lymph nodes for one; a reader may choose
+        smaller lesions that can be measured again more reliably.
     """
     chosen: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda lesion: -lesion.size_mm):
-        of_organ = sum(other.label == candidate.label for other in chosen)
+        of_organ = sum(other.organ == candidate.organ for other in chosen)
         if candidate.is_measurable and len(chosen) < MOST_TARGETS and of_organ < MOST_PER_ORGAN:
             chosen.append(candidate)
     return chosen
@@ -119,16 +136,16 @@ def list_departures(targets: Sequence[Candidate]) -> list[str]:
     """Where targets that somebody named depart from RECIST 1.1, a line each; empty where they do not."""
     found = [
         f"{target.lesion_id} measures {target.size_mm:.1f} mm in the first scan, less than a target's"
-        f" {LEAST_NODE_MM if target.is_node else LEAST_DIAMETER_MM:g} mm"
+        f" {target.least_mm:g} mm"
         for target in targets
         if not target.is_measurable
     ]
     if len(targets) > MOST_TARGETS:
         found.append(f"{len(targets)} targets, more than {MOST_TARGETS}")
-    for label in dict.fromkeys(target.label for target in targets):
-        count = sum(target.label == label for target in targets)
+    for organ in dict.fromkeys(target.organ for target in targets):
+        count = sum(target.organ == organ for target in targets)
         if count > MOST_PER_ORGAN:
-            found.append(f"{count} targets of {label}, more than {MOST_PER_ORGAN} of an organ")
+            found.append(f"{count} targets of {organ}, more than {MOST_PER_ORGAN} of an organ")
     return found
 
 
@@ -139,18 +156,21 @@ def classify_response(sums_mm: Sequence[float], disappeared: Sequence[bool]) -> 
         sums_mm: of each scan, the first one the baseline.
         disappeared: for each scan whether every target is gone (a node's short axis below 10 mm).
     Returns:
-        a response per scan: CR where all targets are gone; else PD where the sum is at least 20 % and 5 mm above the
-        smallest earlier one; else PR where it is at least 30 % below the first; else SD.
-    Source: RECIST 1.1, section 4.3.1, for target lesions.
+        a response per scan: CR where all targets are gone; PD where they are back after all were gone; else PD where
+        the sum is at least 20 % and 5 mm above the smallest earlier one; else PR where it is at least 30 % below the
+        first; else SD.
+    Source: RECIST 1.1, section 4.3.1, for target lesions; for those that come back, the EORTC's answers to questions
+        about RECIST 1.1 (recist.eortc.org, "Does a new lesion always result in PD?").
     """
     first = Response(sums_mm[0], 0.0 if sums_mm[0] else None, None, None, "baseline", "the first scan")
     later = [
-        _classify(sums_mm[scan], sums_mm[0], min(sums_mm[:scan]), disappeared[scan]) for scan in range(1, len(sums_mm))
+        _classify(sums_mm[scan], sums_mm[0], min(sums_mm[:scan]), gone=disappeared[scan], back=any(disappeared[1:scan]))
+        for scan in range(1, len(sums_mm))
     ]
     return [first, *later]
 
 
-def _classify(sum_mm: float, baseline_mm: float, nadir_mm: float, gone: bool) -> Response:
+def _classify(sum_mm: float, baseline_mm: float, nadir_mm: float, *, gone: bool, back: bool) -> Response:
     from_baseline = 100 * (sum_mm - baseline_mm) / baseline_mm if baseline_mm else None
     from_nadir = 100 * (sum_mm - nadir_mm) / nadir_mm if nadir_mm else None
     rise_mm = sum_mm - nadir_mm
@@ -159,6 +179,9 @@ def _classify(sum_mm: float, baseline_mm: float, nadir_mm: float, gone: bool) ->
     by_share = from_nadir is None or from_nadir >= PROGRESSION_PERCENT - _ROUNDING
     if gone:
         category, rule = "CR", "every target lesion is gone"
+    elif back:
+        category = "PD"
+        rule = f"{sum_mm:.1f} mm after every target lesion was gone: what comes back after a real CR is PD"
     elif by_share and rise_mm >= PROGRESSION_MM - _ROUNDING:
         category, rule = "PD", f"{rise}: at least +{PROGRESSION_PERCENT:g} % and +{PROGRESSION_MM:g} mm"
     elif from_baseline is not None and from_baseline <= _ROUNDING - RESPONSE_PERCENT:

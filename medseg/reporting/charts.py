@@ -189,9 +189,9 @@ def _make_curves(
     bottom = height - 40
     lowest, highest = min(0.0, *(y for _, y in known)), top or max(0.0, *(y for _, y in known))
     highest = highest if highest > lowest else lowest + 1.0
-    y_ticks = _ticks(lowest, highest)
+    y_ticks = place_ticks(lowest, highest)
     first, last = min(x for x, _ in known), max(x for x, _ in known)
-    x_ticks = [t for t in _ticks(first, last, whole=True) if first <= t <= last] if last > first else [first]
+    x_ticks = [t for t in place_ticks(first, last, whole=True) if first <= t <= last] if last > first else [first]
     days = sorted({x for x, _ in known})
     if own_ticks and all(b - a > (last - first) / 8 for a, b in pairwise(days)):
         x_ticks = days
@@ -228,7 +228,8 @@ def _make_curves(
     )
 
 
-def _ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+def place_ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Round numbers for an axis, from one not above ``low`` to one not below ``high``."""
     locator = MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10], integer=whole)
     return [round(float(t), 10) for t in locator.tick_values(low, high)]
 

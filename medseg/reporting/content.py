@@ -9,6 +9,7 @@ from typing import Any
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome
 from medseg.core.results import Measurement, Score
+from medseg.reporting.timelines import Timelines
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class ReportContent:
         training: a record per epoch of the training log: ``{"epoch": 3, "loss": 0.4, "dice": {"liver": 0.9}}``.
         notes: what the reader should know, a line each.
         warnings: what the reader must look at, a line each; the report adds those it finds in the tables.
+        timelines: what ``medseg measure --timeline`` found; None where there is none.
         provenance: version, model hash, settings: name to value. No times and no hosts.
     """
 
@@ -103,4 +105,5 @@ class ReportContent:
     training: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    timelines: Timelines | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)

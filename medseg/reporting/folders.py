@@ -21,6 +21,7 @@ from medseg.io.files import list_images
 from medseg.reporting.content import CaseFigures, Line, ReportContent
 from medseg.reporting.drawing import draw_case
 from medseg.reporting.html import write_report
+from medseg.reporting.timelines import read_timelines
 
 
 def report_folder(
@@ -46,6 +47,7 @@ def report_folder(
             "it holds no result: neither predicted masks nor scores.csv nor measurements.csv", code="no_results",
             file=directory, remedy="Give an output folder of medseg run, predict, evaluate or measure",
         )  # fmt: skip
+    timelines = read_timelines(directory / "longitudinal.json")
     labels = settle_labels(None, (directory, directory / "predictions"), masks.values())
     scans = find_images(images) if images is not None else _cases_of(dataset)
     referred = find_masks(references) if references is not None else _references_of(dataset)
@@ -75,7 +77,12 @@ def report_folder(
             summary=read_json(directory / "summary.json") if (directory / "summary.json").is_file() else None,
             training=_read_log(directory),
             notes=(*content.get("notes", ()), *_read_interval_notes(directory / "measurements.json", measurements)),
-            warnings=(*content.get("warnings", ()), *_read_alarms(directory)),
+            warnings=(
+                *content.get("warnings", ()),
+                *_read_alarms(directory),
+                *(timelines.warnings if timelines else ()),
+            ),
+            timelines=timelines,
             provenance=_provenance_of(content),
         ),
     )

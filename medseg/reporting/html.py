@@ -21,6 +21,7 @@ from medseg.reporting.content import CaseFigures, Figure, ReportContent
 from medseg.reporting.findings import find_warnings
 from medseg.reporting.palette import ON_IMAGE, ON_PAPER, colour_number
 from medseg.reporting.quantities import DASH, format_number
+from medseg.reporting.timeline_section import describe_timelines
 
 _PAGE = Path(__file__).parent / "page"
 
@@ -61,6 +62,7 @@ def _describe_page(content: ReportContent) -> dict[str, Any]:
     for (case, label), metrics in scores.items():
         scores_of.setdefault(case, {})[label] = metrics
     anchors = {figures.case: f"case-{number}" for number, figures in enumerate(content.cases, start=1)}
+    followed = {timeline.patient for timeline in content.timelines.patients} if content.timelines else set()
     findings = find_warnings(content, rows)
     outcomes = tables.tabulate_outcomes(content.outcomes)
     style, script = _read_style(), (_PAGE / "report.js").read_text("utf-8")
@@ -79,7 +81,9 @@ def _describe_page(content: ReportContent) -> dict[str, Any]:
         "agreement_charts": chart_agreement(content.scores, summary, names, anchors),
         "cohort": tables.tabulate_cohort(rows, scores, names, anchors),
         "lesions": tables.tabulate_lesions(rows, names, anchors),
-        "courses": _describe_courses(rows, names, anchors),
+        "courses": _describe_courses([row for row in rows if row.patient not in followed], names, anchors),
+        "timelines": describe_timelines(content.timelines, names, anchors),
+        "timeline_rules": content.timelines.rules if content.timelines else {},
         "curves": charts.chart_training(content.training, names),
         "cases": [
             _describe_case(figures, rows_of.get(figures.case, []), scores_of.get(figures.case, {}), names, anchors)

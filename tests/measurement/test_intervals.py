@@ -16,6 +16,7 @@ from medseg.io import write_segmentation
 from medseg.measurement import measure_case
 from medseg.measurement.folders import measure_folder
 from medseg.measurement.intervals import EMPTY, bound_volume
+from medseg.measurement.longitudinal import measure_timeline
 from medseg.reporting.folders import report_folder
 from tests.core.examples import make_errors
 from tests.phantoms import ball, centre_of, lesions, oblique_geometry, segmentation_of
@@ -186,6 +187,21 @@ def test_in_python_the_model_is_asked():
     plain = measure_case(draw_mask(14), LABELS, case="a")
     assert all(row.low is None for row in plain)
     assert [row.quantity for row in plain] == [row.quantity for row in rows if row.quantity != "member_sd_ml"]
+
+
+def test_a_timeline_tells_changes_beyond_the_error(tmp_path):
+    write_masks(tmp_path / "masks", {"a0": 12, "a1": 12.1, "a2": 15})
+    (tmp_path / "timeline.csv").write_text("case,patient,day\na0,a,0\na1,a,30\na2,a,60\n")
+    measure_timeline(tmp_path / "timeline.csv", tmp_path / "out", masks=tmp_path / "masks")
+    changes = json.loads((tmp_path / "out" / "longitudinal.json").read_text())["changes"]
+    beyond = {
+        (row["day_from"], row["day_to"]): row["beyond_error"]
+        for row in changes
+        if (row["lesion_id"], row["label"], row["quantity"]) == ("", "organ", "volume_ml")
+    }
+    assert beyond == {(0, 30): "no", (0, 60): "yes", (30, 60): "yes"}
+    told = json.loads((tmp_path / "out" / "measurements.json").read_text())["volume_intervals"]
+    assert list(told["errors"]) == [MODEL]
 
 
 def test_the_report_shows_them(tmp_path):

@@ -37,7 +37,11 @@ def test_category_by_sum(sums, categories):
 
 
 def test_disappearance_and_return():
-    assert classify(40, 0, 4, 6, gone={1}) == ["baseline", "CR", "PR", "PD"]
+    assert classify(40, 0, 40, gone={1}) == ["baseline", "CR", "PD"]
+    # What comes back after a complete response is progression however small it is; so it stays.
+    assert classify(40, 0, 4, 3, 0, gone={1, 4}) == ["baseline", "CR", "PD", "PD", "CR"]
+    # A baseline whose nodes are all normal is no complete response.
+    assert classify(8, 9, gone={0}) == ["baseline", "SD"]
     # Nodes below 10 mm of short axis are normal: complete response with a sum above zero.
     assert classify(30, 16, gone={1}) == ["baseline", "CR"]
 
@@ -60,6 +64,22 @@ def test_targets_are_the_largest_two_of_an_organ_and_five_in_all():
     assert [target.longest_mm for target in chosen] == [40, 40, 40, 40, 30]
     assert choose_targets([Candidate("a-1", "a", 9.9, 9), Candidate("a-2", "a", 10, 2)])[0].lesion_id == "a-2"
     assert choose_targets([Candidate("a-1", "a", 9.9, 9)]) == []
+
+
+def test_thick_slices_ask_for_larger_targets():
+    # Twice the distance of slices beyond 5 mm (RECIST 1.1, section 3.1); a node's 15 mm stay.
+    assert Candidate("a-1", "a", 10, 5, slice_mm=5.0).is_measurable
+    assert not Candidate("a-1", "a", 13.9, 5, slice_mm=7.0).is_measurable
+    assert Candidate("a-1", "a", 14, 5, slice_mm=7.0).is_measurable
+    assert Candidate("LN-1", "LN", 30, 15, slice_mm=8.0).is_measurable
+    (said,) = list_departures([Candidate("a-1", "a", 13, 5, slice_mm=7.0)])
+    assert "14 mm" in said
+
+
+def test_all_lymph_nodes_are_one_organ():
+    nodes = [Candidate(f"{place} lymph node-1", f"{place} lymph node", 30, 20) for place in ("left", "right", "hilar")]
+    assert len(choose_targets(nodes)) == 2
+    assert "lymph nodes" in list_departures(nodes)[0]
 
 
 def test_lymph_nodes_count_by_their_short_axis():

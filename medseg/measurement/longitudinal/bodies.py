@@ -33,6 +33,7 @@ class Body:
         axial_mm, across_mm: longest axial diameter and its perpendicular.
         touches_border: whether the scan may cut it off.
         points_mm: its voxels' centres, or an even selection, in the first scan's world space, (point, 3).
+        rows: everything measured of it, by quantity.
     """
 
     instance: int
@@ -43,6 +44,7 @@ class Body:
     across_mm: float
     touches_border: bool
     points_mm: NDArray[np.float64]
+    rows: Mapping[str, Measurement]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ class Bodies:
         start: the index of the box's first voxel in the scan.
         geometry: the scan's grid.
         to_first: 4x4, from the scan's world millimetres to those of the patient's first scan.
+        whole: everything measured of the label as a whole, by quantity.
     """
 
     found: tuple[Body, ...]
@@ -62,6 +65,13 @@ class Bodies:
     start: tuple[int, ...]
     geometry: Geometry
     to_first: NDArray[np.float64]
+    whole: Mapping[str, Measurement]
+
+    @property
+    def interval_ml(self) -> tuple[float | None, float | None]:
+        """The error bar of the label's whole volume; None where it is not known."""
+        volume = self.whole["volume_ml"]
+        return volume.low, volume.high
 
     def look_up(self, points_mm: NDArray[np.float64]) -> NDArray[np.int32]:
         """The component at each point of the first scan's world space, (point, 3), 0 where there is none."""
@@ -92,39 +102,44 @@ def find_bodies(
     Returns:
         the components; none where the label is empty.
     """
-    geometry = segmentation.geometry
+    geometry, whole = segmentation.geometry, measured[label, 0]
     mask = labels.mask(segmentation.array, label)
     box = bound_mask(mask)
     if box is None:
-        return Bodies((), np.zeros((0, 0, 0), np.int32), (0, 0, 0), geometry, to_first)
+        return Bodies((), np.zeros((0, 0, 0), np.int32), (0, 0, 0), geometry, to_first, whole)
     numbers, count = find_components(mask[box])
     start = tuple(side.start for side in box)
     voxels = np.argwhere(numbers)
     owner = numbers[tuple(voxels.T)]
     order = np.argsort(owner, kind="stable")
     parts = np.split(voxels[order], np.cumsum(np.bincount(owner, minlength=count + 1)[1:])[:-1])
-    found = []
+    found: list[Body] = []
     for instance, part in enumerate(parts, start=1):
         chosen = part[:: -(-len(part) // _MOST_POINTS)]
         world = geometry.to_world(chosen + start)
         points_mm = world @ to_first[:3, :3].T + to_first[:3, 3]
-        found.append(_make_body(instance, measured[label, instance], points_mm, geometry))
-    return Bodies(tuple(found), numbers, start, geometry, to_first)
+        found.append(_make_body(measured[label, instance], whole if count == 1 else {}, points_mm, geometry))
+    return Bodies(tuple(found), numbers, start, geometry, to_first, whole)
 
 
 def _make_body(
-    instance: int, rows: Mapping[str, Measurement], points_mm: NDArray[np.float64], geometry: Geometry
+    rows: Mapping[str, Measurement],
+    whole: Mapping[str, Measurement],
+    points_mm: NDArray[np.float64],
+    geometry: Geometry,
 ) -> Body:
     volume = rows["volume_ml"]
+    barred = volume if volume.low is not None else whole.get("volume_ml", volume)  # an only lesion is its whole label
     return Body(
-        instance=instance,
+        instance=volume.instance,
         volume_ml=volume.value or 0.0,
-        interval_ml=(volume.low, volume.high),
+        interval_ml=(barred.low, barred.high),
         error_ml=measure_counting_error(rows["surface_mm2"].value or 0.0, geometry),
         axial_mm=rows["diameter_axial_mm"].value or 0.0,
         across_mm=rows["diameter_perpendicular_mm"].value or 0.0,
         touches_border=bool(rows["touches_border"].value),
         points_mm=points_mm,
+        rows=rows,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from medseg.compute import map_cases
 from medseg.core import atomic
+from medseg.core.dataset import Case
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, outcome_of_error, read_run, write_table_run
@@ -19,9 +21,21 @@ from medseg.core.records import write_json
 from medseg.core.results import Measurement, format_csv
 from medseg.io import find_images, find_masks, read_segmentation, read_volume, settle_labels
 from medseg.io.probabilities import find_probabilities
-from medseg.measurement.folders import describe_masks, measure_folder, measure_masks, write_measurement_tables
-from medseg.measurement.longitudinal.changes import COLUMNS, Change
-from medseg.measurement.longitudinal.description import describe_patient, describe_settings, tell_patient
+from medseg.measurement.folders import (
+    describe_masks,
+    find_channels,
+    measure_folder,
+    measure_masks,
+    write_measurement_tables,
+)
+from medseg.measurement.longitudinal.cautions import list_cautions
+from medseg.measurement.longitudinal.change_rows import COLUMNS
+from medseg.measurement.longitudinal.description import (
+    describe_change,
+    describe_patient,
+    describe_settings,
+    tell_patient,
+)
 from medseg.measurement.longitudinal.patients import PatientCourse, follow_patient, list_changes
 from medseg.measurement.longitudinal.placing import PatientScan, Placement, place_scan
 from medseg.measurement.longitudinal.targets import describe_response, read_targets
@@ -44,6 +58,7 @@ def measure_timeline(
     probabilities: str | Path | None = None,
     targets: str | Path | None = None,
     registration: Kind = "rigid",
+    nonfinite: str = "refuse",
 ) -> tuple[list[CaseOutcome], list[Measurement], str]:
     """Measure the masks of a timeline and follow every lesion through all scans of its patient.
 
@@ -53,9 +68,11 @@ def measure_timeline(
             JSON twins, and ``transforms/CASE.tfm`` of each scan that was registered.
         masks, images: folders that hold what the timeline does not name, by case.
         labels: the label scheme; what stands beside the masks where None, else ``label_N``.
-        channels, probabilities: as for ``measure_folder``.
+        channels: the images' channels by name; what ``dataset.json`` beside the images says where None.
+        probabilities: as for ``measure_folder``.
         targets: CSV ``patient,lesion_id``, the target lesions for RECIST; the largest measurable ones where None.
         registration: ``rigid`` or ``affine``.
+        nonfinite: what becomes of NaN and infinite voxels of the images: ``refuse`` the case, or ``fill`` them.
     Returns:
         an outcome per case, faults of the timeline among them; the measurements; and the changes in words.
     Raises:
@@ -69,6 +86,7 @@ def measure_timeline(
         masks=find_masks(masks) if masks is not None else None,
         images=find_images(images) if images is not None else None,
     )
+    found = found.filled() if nonfinite == "fill" else found
     for note in found.notes:
         logger.warning("%s", note)
     outcomes = [outcome_of_error(problem) for problem in found.problems]
@@ -77,28 +95,61 @@ def measure_timeline(
     if not found.scans:
         raise DatasetError("no scan of the timeline can be used", code="bad_timeline", file=timeline)
     sources = {scan.case: scan.mask for scan in found.scans}
-    places = [*([masks] if masks is not None else []), *{source.path.parent for source in sources.values()}]
+    places = dict.fromkeys([*([Path(masks)] if masks else []), *(source.path.parent for source in sources.values())])
     scheme = settle_labels(labels, places, sources.values())
+    scans = {scan.case: scan.image for scan in found.scans if scan.image is not None}
+    shares = find_probabilities(probabilities) if probabilities is not None else None
     measured, rows, diameters = measure_masks(
         sources,
         scheme,
         {scan.case: (scan.patient, scan.day) for scan in found.scans},
-        {scan.case: scan.image for scan in found.scans if scan.image is not None},
-        channels or (),
-        probabilities=find_probabilities(probabilities) if probabilities is not None else None,
+        scans,
+        channels or _find_channels(images, scans),
+        probabilities=shares,
     )
     courses, failures = _follow_patients(found, scheme, rows, registration)
-    responses, refusals = _describe_responses(courses, chosen, targets)
+    responses, refusals = _describe_responses(courses, chosen, targets, found.rows)
     outcomes += [*measured, *failures, *refusals]
     _write_transforms(folder, courses)
+    model = _find_model([masks] if masks is not None else places)
+    provenance = describe_masks(sources, outcomes, model, scans=scans, probabilities=shares, rows=rows, labels=scheme)
     rows, diameters = _rename_lesions(courses, rows, diameters)
-    model = read_run(masks).get("model") if masks is not None else None
-    provenance = describe_masks(sources, outcomes, model)
     write_measurement_tables(folder, rows, diameters, provenance)
-    _write_changes(folder, courses, responses, provenance | describe_settings(registration))
+    left_out = _list_left_out(found, courses, outcomes)
+    cautions = {c.patient: list_cautions(c, left_out[c.patient], found.rows.get(c.patient, ())) for c in courses}
+    patients = [describe_patient(course, left_out[course.patient], cautions[course.patient]) for course in courses]
+    content = provenance | describe_settings(registration) | {"patients": patients, "recist_arithmetic": responses}
+    _write_changes(folder, courses, content)
     write_table_run(folder, "measure", outcomes, started=started, model=model, **label_entries(scheme))
-    text = "\n".join(line for course in courses for line in tell_patient(course, responses.get(course.patient)))
+    told = [tell_patient(own, responses.get(own.patient), cautions[own.patient]) for own in courses]
+    text = "\n".join([line for lines in told for line in lines])
     return outcomes, rows, text
+
+
+def _find_channels(images: str | Path | None, scans: Mapping[str, Case]) -> tuple[str, ...]:
+    # By the dataset.json beside the images, wherever they lie; none where two of them say different things.
+    places = dict.fromkeys([*([Path(images)] if images else []), *(scan.images[0].path for scan in scans.values())])
+    named = {names for place in places if (names := find_channels(place, scans))}
+    return named.pop() if len(named) == 1 else ()
+
+
+def _find_model(places: Iterable[str | Path]) -> str | None:
+    # The model that predicted all masks; None where there is none, or more than one.
+    found = {read_run(place).get("model") for place in places}
+    return found.pop() if len(found) == 1 else None
+
+
+def _list_left_out(
+    timeline: Timeline, courses: Sequence[PatientCourse], outcomes: Sequence[CaseOutcome]
+) -> dict[str, list[CaseOutcome]]:
+    # By patient the outcomes of those scans that the timeline names and that are not followed.
+    faults = {outcome.case: outcome for outcome in reversed(outcomes) if outcome.status in ("refused", "failed")}
+    found = {}
+    for course in courses:
+        followed = {scan.case for scan in course.scans}
+        missing = [case for case in timeline.rows.get(course.patient, ()) if case not in followed]
+        found[course.patient] = [faults[case] for case in missing if case in faults]
+    return found
 
 
 def _follow_patients(
@@ -120,12 +171,16 @@ def _follow_patients(
 
 
 def _read_scan(scan: Scan, labels: LabelScheme) -> PatientScan:
+    # The image is read where it is needed alone, and once.
     mask = read_segmentation(scan.mask, labels=labels, case=scan.case)
-    return PatientScan(mask, read_volume(scan.image) if scan.image is not None else None)
+    return PatientScan(mask, cache(partial(read_volume, scan.image)) if scan.image is not None else None)
 
 
 def _describe_responses(
-    courses: Sequence[PatientCourse], chosen: Mapping[str, Sequence[str]] | None, file: str | Path | None
+    courses: Sequence[PatientCourse],
+    chosen: Mapping[str, Sequence[str]] | None,
+    file: str | Path | None,
+    named: Iterable[str],
 ) -> tuple[dict[str, dict[str, Any]], list[CaseOutcome]]:
     # RECIST arithmetic by patient; with a table of targets, of the patients that it names.
     responses: dict[str, dict[str, Any]] = {}
@@ -135,10 +190,14 @@ def _describe_responses(
     for patient in try_each:
         try:
             if patient not in known:
+                there = patient in named
                 raise DatasetError(
-                    "no such patient in the timeline", code="bad_targets", case=patient, file=file,
-                    remedy="Correct the column patient",
-                )  # fmt: skip
+                    "no scan of the patient can be used" if there else "no such patient in the timeline",
+                    code="bad_targets",
+                    case=patient,
+                    file=file,
+                    remedy="See the lines about its scans" if there else "Correct the column patient",
+                )
             own = None if chosen is None else chosen[patient]
             responses[patient] = describe_response(known[patient], own, file or "")
         except MedsegError as error:
@@ -152,6 +211,8 @@ def _write_transforms(folder: Path, courses: Sequence[PatientCourse]) -> None:
         for scan, placement in zip(course.scans, course.placements, strict=True):
             if placement.registration is not None:
                 write_transform(folder / TRANSFORMS / f"{scan.case}.tfm", placement.matrix)
+            else:  # one of an earlier run
+                (folder / TRANSFORMS / f"{scan.case}.tfm").unlink(missing_ok=True)
 
 
 def _rename_lesions(
@@ -176,25 +237,13 @@ def _rename_lesions(
     return renamed, drawn
 
 
-def _write_changes(
-    folder: Path,
-    courses: Sequence[PatientCourse],
-    responses: Mapping[str, Mapping[str, Any]],
-    provenance: Mapping[str, Any],
-) -> None:
+def _write_changes(folder: Path, courses: Sequence[PatientCourse], content: Mapping[str, Any]) -> None:
     from medseg import __version__
 
-    changes: list[Change] = [change for course in courses for change in list_changes(course)]
-    cells = [change.cells() for change in changes]
-    atomic.write_text(folder / "longitudinal.csv", format_csv(COLUMNS, cells))
-    content = {
-        "version": __version__,
-        **provenance,
-        "changes": [dict(zip(COLUMNS, row, strict=True)) for row in cells],
-        "patients": [describe_patient(course) for course in courses],
-        "recist_arithmetic": dict(responses),
-    }
-    write_json(folder / "longitudinal.json", content)
+    changes = [(course, change) for course in courses for change in list_changes(course)]
+    atomic.write_text(folder / "longitudinal.csv", format_csv(COLUMNS, [change.cells() for _, change in changes]))
+    described = [describe_change(course, change) for course, change in changes]
+    write_json(folder / "longitudinal.json", {"version": __version__, **content, "changes": described})
 
 
 def measure_scans(

@@ -9,7 +9,9 @@ from medseg.core.labels import LabelScheme
 from medseg.core.results import Measurement
 from medseg.measurement.lesions import name_lesion
 from medseg.measurement.longitudinal.bodies import Bodies, find_bodies
-from medseg.measurement.longitudinal.changes import Change, LabelCourse, compare_label, compare_lesions
+from medseg.measurement.longitudinal.change_rows import Change
+from medseg.measurement.longitudinal.changes import compare_labels, compare_lesions
+from medseg.measurement.longitudinal.label_course import LabelCourse
 from medseg.measurement.longitudinal.matching import make_overlaps, match_scans
 from medseg.measurement.longitudinal.placing import PatientScan, Placement
 from medseg.measurement.longitudinal.timeline import Scan
@@ -93,10 +95,5 @@ def list_changes(course: PatientCourse) -> list[Change]:
     """
     changes: list[Change] = []
     for label in course.labels:
-        totals = [sum(body.volume_ml for body in bodies.found) for bodies in label.scans]
-        for scan in range(1, len(label.scans)):
-            nadir = min(range(scan), key=lambda n: (totals[n], -n))
-            for earlier in sorted({0, nadir, scan - 1}):
-                changes += compare_label(label, earlier, scan)
-        changes += compare_lesions(label)
+        changes += [*compare_labels(label), *compare_lesions(label)]
     return changes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations
 from typing import Literal
@@ -23,8 +23,13 @@ _MOST_CENTRES = 8
 # Two patterns are alike where their sides differ by less; a lesion is found again where its centre comes so near.
 # Centres move as lesions grow to one side (our choice).
 _ALIKE_MM, _FOUND_MM = 4.0, 6.0
+# Fewer lesions than a pattern may each have come, gone or moved: they cannot tell where the patient lies.
+_LEAST_PATTERN = 3
 # By how much of itself the metric must improve before scans of one grid are moved against one another (our choice).
 _CLEARLY_BETTER = 0.02
+# More than this is an organ or a large mass, whose own shape tells how the patient lies (our choice).
+_ORGAN_ML = 100.0
+_FEW_LESIONS = "too few lesions to register by, and no images"
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,22 +40,24 @@ class Placement:
         matrix: 4x4, from the scan's world millimetres (RAS+) to the first scan's.
         method: ``first_scan``; ``same_grid`` (taken as aligned); registered by ``images`` or ``masks``;
             ``not_registered`` (world space as it is, for the reason).
-        reason: why it was not registered.
+        reason: why it was not registered; empty where there was no need.
         registration: how well, where it was.
+        warnings: what makes the placement doubtful, a line each.
     """
 
     matrix: NDArray[np.float64]
     method: Method
     reason: str = ""
     registration: Registration | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class PatientScan:
-    """A mask with the image that it was drawn on, where there is one."""
+    """A mask, and what reads the image that it was drawn on, where there is one."""
 
     mask: Segmentation
-    image: Volume | None
+    read_image: Callable[[], Volume] | None
 
 
 def place_scan(first: PatientScan, scan: PatientScan, labels: LabelScheme, kind: Kind = "rigid") -> Placement:
@@ -62,34 +69,63 @@ def place_scan(first: PatientScan, scan: PatientScan, labels: LabelScheme, kind:
         kind: ``rigid`` or ``affine``.
     Returns:
         the placement. Scans of one grid are taken as aligned where at least half of the lesions of the scan with fewer
-        lie over one of the other's by half; else, and on different grids, they are registered by their images, by their
-        masks where an image is missing. Where nothing can be registered (an empty mask without image), or
-        registration finds no place that is clearly better than the files' own world space, that is kept.
+        lie over one of the other's by half; else, and on different grids, they are registered by their images. Where
+        an image is missing they are registered by their masks: on one grid only where a pattern of three lesions or
+        more is found again, since fewer may have come and gone instead; on different grids with a warning where it is
+        not and the masks are small, and not at all where small ones lie over one another as the files have it. Where
+        nothing can be registered (an empty mask without image), or registration finds no place that is better than
+        the files' own world space (clearly better, on one grid), that is kept.
     """
     same = scan.mask.geometry.same_grid(first.mask.geometry)
     if same and _lie_together(first.mask, scan.mask, labels):
         return Placement(np.eye(4), "same_grid")
     try:
-        if first.image is not None and scan.image is not None:
-            found = register_scans(_take_channel(first.image), _take_channel(scan.image), kind=kind)
+        if first.read_image is not None and scan.read_image is not None:
+            found = register_scans(_take_channel(first.read_image()), _take_channel(scan.read_image()), kind=kind)
             return _settle(found, "images", same=same)
-        fixed, moving = (_show_mask(part.mask, labels) for part in (first, scan))
-        centres = [_find_centres(part.mask, labels) for part in (first, scan)]
-        found = register_scans(fixed, moving, kind=kind, metric="correlation", starts=match_patterns(*centres))
-        return _settle(found, "masks", same=same)
+        return _place_by_masks(first.mask, scan.mask, labels, kind, same=same)
     except MedsegError as error:
-        return Placement(np.eye(4), "same_grid" if same else "not_registered", error.reason)
+        return _leave(error.reason, same=same)
 
 
-def _settle(found: Registration, method: Method, *, same: bool) -> Placement:
-    needed = _CLEARLY_BETTER * abs(found.before) if same else 0.0
+def _place_by_masks(
+    first: Segmentation, scan: Segmentation, labels: LabelScheme, kind: Kind, *, same: bool
+) -> Placement:
+    starts = match_patterns(_find_centres(first, labels), _find_centres(scan, labels))
+    small = min(_measure_ml(mask, labels) for mask in (first, scan)) < _ORGAN_ML
+    if not starts and (same or (small and _lie_near(first, scan, labels))):
+        return _leave(_FEW_LESIONS, same=same, doubtful=same)
+    fixed, moving = (_show_mask(mask, labels) for mask in (first, scan))
+    found = register_scans(fixed, moving, kind=kind, metric="correlation", starts=starts)
+    doubts = () if starts or not small else (
+        f"registered by masks with fewer than {_LEAST_PATTERN} lesions in common: one that came or went may be taken"
+        " for one that moved; give images",
+    )  # fmt: skip
+    return _settle(found, "masks", same=same, doubts=doubts)
+
+
+def _settle(found: Registration, method: Method, *, same: bool, doubts: tuple[str, ...] = ()) -> Placement:
+    needed = _CLEARLY_BETTER * abs(found.before) if same and np.isfinite(found.before) else 0.0
     if found.before - found.after > needed:
-        return Placement(found.matrix, method, registration=found)
-    return Placement(np.eye(4), "same_grid" if same else "not_registered", "no place is better than the files' own")
+        return Placement(found.matrix, method, registration=found, warnings=(*found.warnings, *doubts))
+    return _leave("no place is better than the files' own", same=same)
+
+
+def _leave(reason: str, *, same: bool, doubtful: bool = True) -> Placement:
+    # World space as the files have it: by agreement on one grid, for want of better on different ones.
+    if same:
+        doubts = (f"fewer than half of the lesions lie over one another; taken as aligned all the same: {reason}",)
+        return Placement(np.eye(4), "same_grid", reason, warnings=doubts)
+    warnings = (f"not registered to the first scan: {reason}",) if doubtful else ()
+    return Placement(np.eye(4), "not_registered", reason, warnings=warnings)
 
 
 def _take_channel(volume: Volume) -> Volume:
     return Volume(volume.array[:1], volume.geometry, volume.channels[:1])
+
+
+def _measure_ml(mask: Segmentation, labels: LabelScheme) -> float:
+    return float(np.count_nonzero(_find_inside(mask, labels)) * mask.geometry.voxel_volume_ml)
 
 
 def _show_mask(mask: Segmentation, labels: LabelScheme) -> Volume:
@@ -112,6 +148,22 @@ def _lie_together(first: Segmentation, second: Segmentation, labels: LabelScheme
     return bool(2 * len(np.unique(pairs[0][near])) >= min(counts))
 
 
+def _lie_near(first: Segmentation, second: Segmentation, labels: LabelScheme) -> bool:
+    # The same on different grids: whether half of the voxels of some lesion lie in the other mask, in world space.
+    for asking, asked in ((first, second), (second, first)):
+        numbers, count = find_components(_find_inside(asking, labels))
+        voxels = np.argwhere(numbers)
+        index = np.rint(asked.geometry.to_index(asking.geometry.to_world(voxels))).astype(np.int64)
+        within = ((index >= 0) & (index < asked.array.shape)).all(axis=1)
+        hit = np.zeros(len(voxels), bool)
+        hit[within] = _find_inside(asked, labels)[tuple(index[within].T)]
+        owner = numbers[tuple(voxels.T)]
+        sizes, shared = (np.bincount(part, minlength=count + 1)[1:] for part in (owner, owner[hit]))
+        if (2 * shared >= sizes).any():
+            return True
+    return False
+
+
 def _find_centres(mask: Segmentation, labels: LabelScheme) -> NDArray[np.float64]:
     # The centres of the largest lesions, (lesion, 3), world millimetres.
     from scipy import ndimage
@@ -130,13 +182,14 @@ def match_patterns(fixed_mm: NDArray[np.float64], moving_mm: NDArray[np.float64]
     Args:
         fixed_mm, moving_mm: centres of lesions, (lesion, 3), world millimetres.
     Returns:
-        one 4x4 from moving to fixed world, the least turned of equally good ones; none where fewer than three lesions
-        can be brought together.
+        one 4x4 from moving to fixed world, the least turned of equally good ones; none where fewer than three lesions,
+        or than half of those of the scan with fewer, can be brought together.
     """
-    best: tuple[int, float] = (2, 0.0)
+    half = -(-min(len(fixed_mm), len(moving_mm)) // 2)
+    best: tuple[int, float] = (max(_LEAST_PATTERN, half) - 1, 0.0)
     found: list[NDArray[np.float64]] = []
-    triangles = [list(chosen) for chosen in combinations(range(len(moving_mm)), 3)]
-    for chosen in permutations(range(len(fixed_mm)), 3):
+    triangles = [list(chosen) for chosen in combinations(range(len(moving_mm)), _LEAST_PATTERN)]
+    for chosen in permutations(range(len(fixed_mm)), _LEAST_PATTERN):
         corners = fixed_mm[list(chosen)]
         for triangle in triangles:
             start = moving_mm[triangle]

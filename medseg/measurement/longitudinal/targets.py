@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medseg.core.errors import DatasetError, FormatError
+from medseg.core.geometry import Geometry
 from medseg.io.tables import read_table
-from medseg.measurement.longitudinal.changes import LabelCourse
+from medseg.measurement.diameters import find_axial_axis
+from medseg.measurement.longitudinal.label_course import LabelCourse
 from medseg.measurement.longitudinal.patients import PatientCourse
 from medseg.measurement.recist import (
     CANNOT_KNOW,
@@ -18,7 +22,6 @@ from medseg.measurement.recist import (
     choose_targets,
     classify_response,
     find_lesion_labels,
-    is_node,
     list_departures,
 )
 
@@ -29,7 +32,7 @@ def read_targets(file: str | Path) -> dict[str, list[str]]:
     Args:
         file: CSV with the columns ``patient`` and ``lesion_id``, as ``longitudinal.csv`` calls them.
     Returns:
-        patient to lesion ids, each once.
+        patient to lesion ids, each once; none for a patient whose row names no lesion.
     Raises:
         FormatError: the table is missing, damaged, or has other columns.
     """
@@ -57,8 +60,8 @@ def describe_response(course: PatientCourse, chosen: Sequence[str] | None, file:
         file: where they were named, for messages.
     Returns:
         ``targets`` with their diameters in the first scan, ``scans`` with sum, changes, category, the rule that fired
-        and new lesions, ``notes`` where the user's targets depart from RECIST 1.1, and ``cannot_know``; ``reason``
-        and no scans where there is no target.
+        and new lesions, ``notes`` where the user's targets depart from RECIST 1.1 or a scan cuts a target off, and
+        ``cannot_know``; ``reason`` and no scans where there is no target.
     Raises:
         DatasetError: a chosen lesion is not in the first scan.
     """
@@ -78,24 +81,62 @@ def describe_response(course: PatientCourse, chosen: Sequence[str] | None, file:
         "rules": "RECIST 1.1 (Eisenhauer et al., Eur J Cancer 2009;45:228-247), target lesions",
         "chosen_by": "largest measurable lesions" if chosen is None else "--targets",
         "targets": [_describe_target(target) for target in targets],
-        "notes": list_departures(targets) if chosen is not None else [],
+        "notes": [*(list_departures(targets) if chosen is not None else []), *_list_cut_off(course, targets)],
         "cannot_know": list(CANNOT_KNOW),
     }
     if not targets:
-        none = "no lesion of the first scan is large enough for a target"
-        unclear = "no label's name says that its components are lesions; name the targets with --targets"
-        return content | {"reason": none if lesion_labels else unclear, "scans": []}
+        return content | {"reason": _explain_none(candidates.values(), lesion_labels, chosen), "scans": []}
     return content | {"scans": _describe_scans(course, targets, lesion_labels)}
+
+
+def _explain_none(candidates: Iterable[Candidate], lesion_labels: Sequence[str], chosen: Sequence[str] | None) -> str:
+    if chosen is not None:
+        return "the table of targets names no lesion of this patient"
+    if not lesion_labels:
+        return "no label's name says that its components are lesions; name the targets with --targets"
+    own = [candidate for candidate in candidates if candidate.label in lesion_labels]
+    if not own:
+        return "there is no lesion in the first scan"
+    nearest = max(own, key=lambda candidate: candidate.size_mm / candidate.least_mm)
+    return (
+        f"no lesion of the first scan is large enough for a target: {nearest.lesion_id} measures"
+        f" {nearest.size_mm:.1f} mm of at least {nearest.least_mm:g} mm"
+    )
 
 
 def _list_candidates(course: PatientCourse) -> list[Candidate]:
     found = []
     for label in course.labels:
+        slice_mm = _measure_slices(label.scans[0].geometry)
         for number, name in enumerate(label.names):
-            bodies = label.bodies([number], 0)
-            if bodies:
-                found.append(Candidate(name, label.label, bodies[0].axial_mm, bodies[0].across_mm))
+            found += [  # one at most: in the first scan each lesion is one component
+                Candidate(name, label.label, body.axial_mm, body.across_mm, slice_mm)
+                for body in label.bodies([number], 0)
+            ]
     return found
+
+
+def _measure_slices(geometry: Geometry) -> float:
+    # The distance of the axial slices, which stands for their thickness; 0 for a picture.
+    axis = find_axial_axis(geometry)
+    if geometry.shape[axis] == 1:
+        return 0.0
+    return float(1 / np.linalg.norm(np.linalg.inv(geometry.affine[:3, :3])[axis]))
+
+
+def _list_cut_off(course: PatientCourse, targets: Sequence[Candidate]) -> list[str]:
+    found = []
+    for target in targets:
+        label, number = _find_place(course, target)
+        for scan, entry in enumerate(course.scans):
+            if any(body.touches_border for body in label.bodies([number], scan)):
+                found.append(f"{entry.case} cuts {target.lesion_id} off: its diameter there is a lower bound")
+    return found
+
+
+def _find_place(course: PatientCourse, target: Candidate) -> tuple[LabelCourse, int]:
+    label = next(label for label in course.labels if label.label == target.label)
+    return label, list(label.names).index(target.lesion_id)
 
 
 def _describe_target(target: Candidate) -> dict[str, Any]:
@@ -105,6 +146,7 @@ def _describe_target(target: Candidate) -> dict[str, Any]:
         "label": target.label,
         "measured": axis,
         "diameter_mm": target.size_mm,
+        "least_mm": target.least_mm,
         "measurable": target.is_measurable,
     }
 
@@ -113,8 +155,8 @@ def _describe_scans(
     course: PatientCourse, targets: Sequence[Candidate], lesion_labels: Sequence[str]
 ) -> list[dict[str, Any]]:
     sizes = [_measure_targets(course, targets, scan) for scan in range(len(course.scans))]
-    sums = [sum(own.values()) for own in sizes]
-    gone = [_is_response_complete(own) for own in sizes]
+    sums = [sum(size for _, size in own.values()) for own in sizes]
+    gone = [all(_is_gone(target, size) for target, size in own.values()) for own in sizes]
     described = []
     for number, response in enumerate(classify_response(sums, gone)):
         scan = course.scans[number]
@@ -128,8 +170,8 @@ def _describe_scans(
         described.append(
             {"case": scan.case, "day": scan.day}
             | _describe(response)
-            | {"diameters_mm": {"+".join(names): size for names, size in sizes[number].items()}, "new_lesions": new}
-            | {"category_if_new_lesions_are_real": "PD" if new else response.category}
+            | {"diameters_mm": {"+".join(names): size for names, (_, size) in sizes[number].items()}}
+            | {"new_lesions": new, "category_if_new_lesions_are_real": "PD" if new else response.category}
         )
     return described
 
@@ -145,15 +187,16 @@ def _describe(response: Response) -> dict[str, Any]:
     }
 
 
-def _measure_targets(course: PatientCourse, targets: Sequence[Candidate], scan: int) -> dict[tuple[str, ...], float]:
+def _measure_targets(
+    course: PatientCourse, targets: Sequence[Candidate], scan: int
+) -> dict[tuple[str, ...], tuple[Candidate, float]]:
     # The diameter of each target, of merged targets once, of a split one the sum of its parts; 0 where it is gone.
-    sizes: dict[tuple[str, ...], float] = {}
-    places = {(label.label, name): (label, n) for label in course.labels for n, name in enumerate(label.names)}
+    sizes: dict[tuple[str, ...], tuple[Candidate, float]] = {}
     for target in targets:
-        label, number = places[target.label, target.lesion_id]
+        label, number = _find_place(course, target)
         kin = {label.names[other] for other in label.kin(number, scan)}
         names = tuple(other.lesion_id for other in targets if other.label == target.label and other.lesion_id in kin)
-        sizes[names] = _measure_lesion(label, number, scan, node=target.is_node)
+        sizes[names] = (target, _measure_lesion(label, number, scan, node=target.is_node))
     return sizes
 
 
@@ -161,9 +204,6 @@ def _measure_lesion(label: LabelCourse, number: int, scan: int, *, node: bool) -
     return float(sum(body.across_mm if node else body.axial_mm for body in label.bodies([number], scan)))
 
 
-def _is_response_complete(sizes: dict[tuple[str, ...], float]) -> bool:
-    return all(size < (NORMAL_NODE_MM if is_node(_label_of(names)) else 1e-9) for names, size in sizes.items())
-
-
-def _label_of(names: Sequence[str]) -> str:
-    return names[0].rpartition("-")[0]
+def _is_gone(target: Candidate, size_mm: float) -> bool:
+    # A lymph node of less than 10 mm of short axis is a normal one.
+    return size_mm < NORMAL_NODE_MM if target.is_node else size_mm == 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medseg.core.dataset import Case, ImageSource, MaskSource
 from medseg.core.errors import DatasetError, FormatError, MedsegError
 from medseg.io.files import list_images, stem_of
 from medseg.io.tables import parse_day, read_table
+
+_COLUMNS = ("case", "patient", "day", "mask", "image")
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,27 @@ class Timeline:
         patients: each patient's usable scans, earliest first.
         problems: rows that cannot be used, one error each.
         notes: what was decided while reading, a line each.
+        rows: each patient's cases as the table names them, usable or not, in its order.
     """
 
     patients: Mapping[str, tuple[Scan, ...]]
     problems: tuple[MedsegError, ...]
     notes: tuple[str, ...] = ()
+    rows: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def scans(self) -> tuple[Scan, ...]:
         """Every usable scan, patient by patient."""
         return tuple(scan for scans in self.patients.values() for scan in scans)
+
+    def filled(self) -> Timeline:
+        """The same timeline, the NaN and infinite voxels of whose images are filled instead of refused."""
+        patients = {patient: tuple(map(_fill, scans)) for patient, scans in self.patients.items()}
+        return replace(self, patients=patients)
+
+
+def _fill(scan: Scan) -> Scan:
+    return scan if scan.image is None else replace(scan, image=replace(scan.image, fill_nonfinite=True))
 
 
 def read_timeline(
@@ -63,10 +75,10 @@ def read_timeline(
         masks: where the masks are that the table does not name, by case.
         images: the same for images.
     Returns:
-        the timeline. A row without a mask, a row without a day beside rows with one, a day that is no number, and a day
-        that lies before or on that of an earlier row are problems; of days in the wrong order as few rows as possible
-        are blamed, of two equally good choices the later row. A patient none of whose rows has a day is taken in the
-        order of its rows.
+        the timeline. A row without a mask, one whose mask another row has, a row without a day beside rows with one, a
+        day that is no number, and a day that lies before or on that of an earlier row are problems; of days in the
+        wrong order as few rows as possible are blamed, of two equally good choices the later row. A patient none of
+        whose rows has a day is taken in the order of its rows.
     Raises:
         FormatError: the table is missing or damaged.
         DatasetError: a column is missing, or there is no row.
@@ -76,29 +88,48 @@ def read_timeline(
     if not rows or not {"case", "patient"} <= rows[0].keys():
         found = f"the columns are {', '.join(rows[0])}" if rows else "there is no row"
         raise DatasetError(
-            f"{found}, expected case,patient,day,mask,image", code="bad_timeline", file=path,
+            f"{found}, expected {','.join(_COLUMNS)}", code="bad_timeline", file=path,
             remedy="Give each scan a row with its case and patient",
         )  # fmt: skip
     scans: dict[str, Scan] = {}
     problems: list[MedsegError] = []
+    named: dict[str, list[str]] = {}
+    owners: dict[Path, str] = {}
     for row in rows:
         try:
+            named.setdefault(row["patient"], []).append(row["case"])
             scan = _read_row(row, path, masks or {}, images or {})
             if scan.case in scans:
                 raise _refuse("the case stands in two rows", "duplicate_case", scan.case, path, "Keep one of them")
+            owner = owners.setdefault(scan.mask.path.resolve(), scan.case)
+            if owner != scan.case:
+                reason = f"its mask, {scan.mask.path}, is that of {owner} too"
+                raise _refuse(reason, "same_mask", scan.case, path, "Give each scan its own mask")
             scans[scan.case] = scan
         except MedsegError as error:
             problems.append(error)
     patients: dict[str, list[Scan]] = {}
     for scan in scans.values():
         patients.setdefault(scan.patient, []).append(scan)
-    notes = [
+    kept = {patient: _put_in_order(own, path, problems) for patient, own in patients.items()}
+    listed = {patient: tuple(dict.fromkeys(cases)) for patient, cases in named.items()}
+    usable = {patient: own for patient, own in kept.items() if own}
+    return Timeline(usable, tuple(problems), _list_notes(path, rows, masks or {}, patients), listed)
+
+
+def _list_notes(
+    file: Path, rows: Sequence[Mapping[str, str]], masks: Iterable[str], patients: Mapping[str, Sequence[Scan]]
+) -> tuple[str, ...]:
+    others = [column for column in rows[0] if column and column not in _COLUMNS]
+    notes = [f"{file}: not read: {', '.join(others)}; the columns are {','.join(_COLUMNS)}"] if others else []
+    unnamed = sorted(set(masks) - {row["case"] for row in rows})
+    notes += [f"{file}: no row for the masks {', '.join(unnamed)}; they are left out"] if unnamed else []
+    notes += [
         f"{patient}: no scan has a day; taken in the order of the rows, without doubling times"
         for patient, own in patients.items()
         if len(own) > 1 and all(scan.day is None for scan in own)
     ]
-    kept = {patient: _put_in_order(own, path, problems) for patient, own in patients.items()}
-    return Timeline({patient: own for patient, own in kept.items() if own}, tuple(problems), tuple(notes))
+    return tuple(notes)
 
 
 def _read_row(row: Mapping[str, str], file: Path, masks: Mapping[str, MaskSource], images: Mapping[str, Case]) -> Scan:
@@ -107,7 +138,7 @@ def _read_row(row: Mapping[str, str], file: Path, masks: Mapping[str, MaskSource
         raise _refuse(f"{case!r} is no name for a case", "bad_name", case, file, "Use letters, digits, _ and -")
     if not row["patient"]:
         raise _refuse("the row names no patient", "missing_patient", case, file, "Fill in the column patient")
-    mask = _find_mask(file.parent / row["mask"], case) if row.get("mask") else masks.get(case)
+    mask = _find_mask(file.parent, row["mask"], case) if row.get("mask") else masks.get(case)
     if mask is None:
         remedy = "Fill in the column mask, or give a folder of masks that holds the case"
         raise _refuse("no mask is named and none is called so", "missing_mask", case, file, remedy)
@@ -116,17 +147,19 @@ def _read_row(row: Mapping[str, str], file: Path, masks: Mapping[str, MaskSource
     if row.get("image"):
         place = file.parent / row["image"]
         if not place.exists():
-            raise _refuse("the image that the timeline names is not there", "missing_image", case, place, "Correct it")
+            reason, remedy = "the image that the timeline names is not there", f"Give its path from {file.parent} on"
+            raise _refuse(reason, "missing_image", case, place, remedy)
         image = Case(case, (ImageSource(place),))
     return Scan(case, row["patient"], day, mask, image)
 
 
-def _find_mask(path: Path, case: str) -> MaskSource:
+def _find_mask(folder: Path, name: str, case: str) -> MaskSource:
+    path = folder / name
     if path.is_dir():
         return MaskSource(path, tuple((stem_of(file), file) for file in list_images(path)))
     if not path.exists():
         reason = "the mask that the timeline names is not there"
-        raise FormatError(reason, code="missing_mask", case=case, file=path, remedy="Correct the path")
+        raise FormatError(reason, code="missing_mask", case=case, file=path, remedy=f"Give its path from {folder} on")
     return MaskSource(path)
 
 
@@ -155,31 +188,16 @@ def _put_in_order(scans: Sequence[Scan], file: Path, problems: list[MedsegError]
 
 
 def _find_rising(days: Sequence[int]) -> set[int]:
-    # A longest strictly rising selection of rows: the lowest last day of each length (patience sorting). The first
-    # selection of each length is kept, so that of equally good ones the earlier rows stay.
-    lasts: list[int] = []
-    before: dict[int, int | None] = {}
-    ends: list[int] = []
-    best: list[int] = []
+    # The longest strictly rising selection of rows; of equally long ones that which keeps the earliest rows.
+    lengths = [1] * len(days)
+    for index in reversed(range(len(days))):
+        lengths[index] += max((lengths[n] for n in range(index + 1, len(days)) if days[n] > days[index]), default=0)
+    kept: list[int] = []
     for index, day in enumerate(days):
-        place = bisect_left(lasts, day)
-        if lasts[place : place + 1] == [day]:
-            continue
-        before[index] = ends[place - 1] if place else None
-        longer = place == len(lasts)
-        lasts[place : place + 1] = [day]
-        ends[place : place + 1] = [index]
-        if longer:
-            best = _walk_back(index, before)
-    return set(best)
-
-
-def _walk_back(index: int | None, before: Mapping[int, int | None]) -> list[int]:
-    found = []
-    while index is not None:
-        found.append(index)
-        index = before[index]
-    return found
+        wanted = max(lengths) - len(kept)
+        if lengths[index] == wanted and (not kept or day > days[kept[-1]]):
+            kept.append(index)
+    return set(kept)
 
 
 def _refuse(reason: str, code: str, case: str, file: Path, remedy: str) -> DatasetError:

@@ -45,20 +45,22 @@ GRIDS = tuple(
 )
 
 
-def draw_mask(scan: int, geometry: Geometry) -> np.ndarray:
+def draw_mask(scan: int, geometry: Geometry, moved: np.ndarray) -> np.ndarray:
     """The lesions of a scan on a grid, moved with the patient."""
     spots = [(centre, radii[scan]) for centre, radii in LESIONS.values() if radii[scan] > 0]
-    return lesions(still_geometry(geometry, MOTIONS[scan]), spots)
+    return lesions(still_geometry(geometry, moved), spots)
 
 
-def write_patient(folder: Path, *, images: bool, grids: tuple[Geometry, ...] = GRIDS) -> Path:
+def write_patient(
+    folder: Path, *, images: bool, grids: tuple[Geometry, ...] = GRIDS, motions: tuple[np.ndarray, ...] = MOTIONS
+) -> Path:
     """Write masks, images and the timeline of the patient; returns the timeline."""
     lines = ["case,patient,day,mask,image"]
     for scan, (day, geometry) in enumerate(zip(DAYS, grids, strict=True)):
-        mask = draw_mask(scan, geometry)
+        mask = draw_mask(scan, geometry, motions[scan])
         write_segmentation(folder / f"m{scan}.nii.gz", Segmentation(mask.astype(np.uint8), geometry))
         if images:
-            image = head_image(still_geometry(geometry, MOTIONS[scan]), mask, scan)
+            image = head_image(still_geometry(geometry, motions[scan]), mask, scan)
             write_volume(folder / f"i{scan}.nii.gz", Volume(image[None], geometry, ("MR",)))
         lines.append(f"s{scan},anna,{day},m{scan}.nii.gz,{f'i{scan}.nii.gz' if images else ''}")
     path = folder / "timeline.csv"

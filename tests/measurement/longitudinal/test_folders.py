@@ -16,6 +16,7 @@ from tests.phantoms import lesions
 
 GEOMETRY = Geometry.from_spacing((50, 40, 24), (1, 1, 1.5))
 LARGE, SMALL = (14, 20, 18), (34, 20, 18)
+DAYS = {"a0": "0", "a1": "60", "a2": "150"}
 
 
 def write_masks(folder, scans, values=None):
@@ -66,9 +67,12 @@ def test_tables(study):
     assert header == columns
     rows, content = read(study / "out")
     assert {row["patient"] for row in rows} == {"a"}
-    assert [list(entry) for entry in content["changes"]] == [columns.split(",")] * len(rows)
+    named = ["case_from", "case_to", "against"]
+    assert [list(entry) for entry in content["changes"]] == [columns.split(",") + named] * len(rows)
     for row, entry in zip(rows, content["changes"], strict=True):
-        assert [("" if value is None else str(value)) for value in entry.values()] == list(row.values())
+        values = list(entry.values())[: len(row)]
+        assert [("" if value is None else str(value)) for value in values] == list(row.values())
+        assert (row["day_from"], row["day_to"]) == tuple(DAYS[entry[key]] for key in named[:2])
     words = {
         (row["day_from"], row["day_to"]): row["change"]
         for row in rows

@@ -21,16 +21,22 @@ LABELS = LabelScheme.make({"tumour": 1})
 GEOMETRY = Geometry.from_spacing((60, 40, 30), (1, 1, 1))
 
 
-def follow(*masks, geometries=None, days=None, bar=None):
+def follow(*masks, geometries=None, days=None, bar=None, whole_labels=False, images=None):
     """The course of one patient whose scans are aligned; ``bar`` is the volumes' error bar, a share."""
     geometries = geometries or [GEOMETRY] * len(masks)
     scans = [Scan(f"c{n}", "p", days[n] if days else 30 * n, None, None) for n in range(len(masks))]
     parts = [
         PatientScan(Segmentation(mask.astype(np.uint8), own), None) for mask, own in zip(masks, geometries, strict=True)
     ]
-    rows = {scan.case: measure_case(part.mask, LABELS, case=scan.case) for scan, part in zip(scans, parts, strict=True)}
+    rows = {
+        scan.case: measure_case(part.mask, LABELS, case=scan.case, volume=image)
+        for scan, part, image in zip(scans, parts, images or [None] * len(scans), strict=True)
+    }
     if bar is not None:
-        rows = {case: [add_bar(row, bar) for row in own] for case, own in rows.items()}
+        rows = {
+            case: [row if whole_labels and row.instance else add_bar(row, bar) for row in own]
+            for case, own in rows.items()
+        }
     return follow_patient(scans, parts, [Placement(np.eye(4), "same_grid")] * len(masks), LABELS, rows)
 
 
@@ -166,9 +172,51 @@ def test_error_bars_decide_whether_a_change_is_beyond_error():
     for lesion in ("", "tumour-1"):
         assert [answers[0.1][lesion, *pair] for pair in ((0, 30), (0, 60), (30, 60))] == ["yes", "yes", "yes"]
         assert [answers[0.3][lesion, *pair] for pair in ((0, 30), (0, 60), (30, 60))] == ["no", "yes", "yes"]
-    # A lesion that came is measured against nothing, whose error is none.
+    # Whether a lesion that came was missed before is nothing that the error of a volume tells.
     rows = list_changes(follow(np.zeros(GEOMETRY.shape, bool), masks[0], bar=0.1))
-    assert {row.beyond_error for row in rows if row.quantity == "volume_ml"} == {"yes"}
+    assert {row.beyond_error for row in rows if row.quantity == "volume_ml"} == {"unknown"}
+
+
+def test_error_bar_of_a_label_serves_its_only_lesion():
+    def answer(*masks):
+        rows = list_changes(follow(*masks, bar=0.1, whole_labels=True))
+        return {row.lesion_id: row.beyond_error for row in rows if row.quantity == "volume_ml"}
+
+    assert answer(balls((A, 6)), balls((A, 9))) == {"": "yes", "tumour-1": "yes"}
+    two = answer(balls((A, 6), (C, 4)), balls((A, 9), (C, 4)))
+    assert two == {"": "yes", "tumour-1": "unknown", "tumour-2": "unknown"}
+
+
+def test_each_row_names_its_scans_and_what_the_earlier_one_is():
+    course = follow(*(balls((A, radius)) for radius in (8, 5, 6, 7)), days=[None] * 4)
+    for rows in (
+        [row for row in list_changes(course) if row.quantity == "volume_ml" and bool(row.lesion_id) == single]
+        for single in (False, True)
+    ):
+        assert {(row.scan_from, row.scan_to): row.against for row in rows} == {
+            (0, 1): ("baseline", "nadir", "previous"),
+            **{(0, 2): ("baseline",), (1, 2): ("nadir", "previous")},
+            **{(0, 3): ("baseline",), (1, 3): ("nadir",), (2, 3): ("previous",)},
+        }
+
+
+def test_uptake_is_followed_where_it_was_measured():
+    from medseg.core.volume import Volume
+
+    masks = [balls((A, 6), (B, 4)), balls((A, 6)), np.zeros(GEOMETRY.shape, bool)]
+    images = [Volume(np.full((1, *GEOMETRY.shape), suv), GEOMETRY, ("PET",)) for suv in (4.0, 6.0, 1.0)]
+    course = follow(*masks, images=images)
+    rows = {(row.lesion_id, row.quantity, row.scan_from, row.scan_to): row for row in list_changes(course)}
+    row = rows["tumour-1", "suv_max", 0, 1]
+    assert (row.value_from, row.value_to, row.percent, row.unit) == (4, 6, 50, "SUV")
+    volumes = [body.found[0].volume_ml for body in course.labels[0].scans[:2]]
+    row = rows["tumour-1", "tlg", 0, 1]
+    assert (row.value_from, row.value_to) == pytest.approx((4 * volumes[0], 6 * volumes[1]))
+    gone = rows["tumour-2", "suv_max", 0, 1]
+    assert (gone.value_from, gone.value_to, gone.difference, gone.status) == (4, None, None, "not_defined")
+    assert rows["tumour-2", "tlg", 0, 1].value_to == 0
+    assert rows["", "suv_peak", 0, 1].difference == pytest.approx(2)
+    assert not any(row.quantity.startswith("suv") for row in list_changes(follow(*masks)))
 
 
 def test_empty_scans_and_a_single_one():

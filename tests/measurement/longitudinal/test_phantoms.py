@@ -6,27 +6,40 @@ import csv
 import json
 import math
 
+import numpy as np
 import pytest
 
 from medseg.core.labels import LabelScheme
 from medseg.core.results import Measurement, read_rows
 from medseg.measurement.longitudinal import measure_timeline
-from tests.measurement.longitudinal.phantom_patient import DAYS, DOUBLING_DAYS, GRIDS, LESIONS, write_patient
+from medseg.measurement.registration import read_transform
+from tests.measurement.longitudinal.phantom_patient import DAYS, DOUBLING_DAYS, GRIDS, LESIONS, MOTIONS, write_patient
 from tests.phantoms import ball_volume_ml
 
 LABELS = LabelScheme.make({"tumour": 1})
 
 
-@pytest.fixture(scope="module", params=["images", "masks", "one grid"])
+# How the scans come: moved on grids of their own, with images or masks alone; moved on one grid; brought onto one grid
+# by somebody else before, as MS studies often are.
+@pytest.fixture(scope="module", params=["images", "masks", "one grid", "one grid aligned"])
 def followed(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patient")
-    grids = GRIDS[:1] * 5 if request.param == "one grid" else GRIDS
-    timeline = write_patient(folder, images=request.param == "images", grids=grids)
+    grids = GRIDS[:1] * 5 if request.param.startswith("one grid") else GRIDS
+    motions = MOTIONS[:1] * 5 if request.param.endswith("aligned") else MOTIONS
+    with_images = request.param in ("images", "one grid aligned")
+    timeline = write_patient(folder, images=with_images, grids=grids, motions=motions)
     outcomes, _, _ = measure_timeline(timeline, folder / "out", labels=LABELS)
     assert {outcome.status for outcome in outcomes} == {"done"}
     with (folder / "out" / "longitudinal.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    return rows, json.loads((folder / "out" / "longitudinal.json").read_text()), folder / "out"
+    content = json.loads((folder / "out" / "longitudinal.json").read_text())
+    methods = [scan["placement"]["method"] for scan in content["patients"][0]["scans"]]
+    if request.param.endswith("aligned"):
+        assert methods == ["first_scan", *["same_grid"] * 4]
+        assert not (folder / "out" / "transforms").exists()
+    else:
+        assert request.param not in ("images", "masks") or methods == ["first_scan", *[request.param] * 4]
+    return rows, content, folder / "out"
 
 
 def find(rows, lesion, first, last, quantity="volume_ml"):
@@ -97,13 +110,16 @@ def test_doubling_time_of_the_growing_lesion(followed):
     assert float(row["to"]) == pytest.approx(DOUBLING_DAYS, abs=allowed)
 
 
-def test_scans_were_registered_and_their_transforms_saved(followed):
+def test_transforms_of_registered_scans_are_saved_and_read_back(followed):
     _, content, folder = followed
     placements = [scan["placement"] for scan in content["patients"][0]["scans"]]
     assert placements[0]["method"] == "first_scan"
     registered = [number for number, placement in enumerate(placements) if placement["method"] in ("images", "masks")]
     assert sorted(path.name for path in (folder / "transforms").glob("*")) == [f"s{n}.tfm" for n in registered]
-    assert registered
+    for number in registered:
+        found = read_transform(folder / "transforms" / f"s{number}.tfm")
+        assert np.allclose(found, placements[number]["to_first_scan"], atol=1e-9)
+    assert content["patients"][0]["warnings"] == []
 
 
 def test_measurements_carry_the_same_ids(followed):

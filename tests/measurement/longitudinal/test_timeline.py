@@ -42,6 +42,7 @@ def test_scans_by_patient_in_order(tmp_path):
         (["0", "180", "90"], {2: "day_order"}),
         (["0", "180", "90", "120"], {1: "day_order"}),
         (["90", "0"], {1: "day_order"}),
+        (["0", "-5", "60"], {1: "day_order"}),
         (["0", "30", "30", "60"], {2: "same_day"}),
         (["0", "", "60"], {1: "missing_day"}),
         (["0", "soon", "60"], {1: "bad_day"}),
