@@ -224,7 +224,8 @@ def _make_copy(volume: Volume, metric: Metric) -> _Copy:
         )  # fmt: skip
     geometry = plan_copy(volume.geometry, _LONGEST_SIDE, _LEAST_VOXELS)
     resampled = align_volume(Volume(array, volume.geometry, volume.channels), geometry).array[0]
-    image = itk.GetImageFromArray(np.ascontiguousarray(resampled.T))
+    # Both scans' copies must be of one type.
+    image = itk.GetImageFromArray(np.ascontiguousarray(resampled.T, dtype=np.float32))
     image.SetSpacing(list(geometry.spacing_mm))
     image.SetOrigin((_TURN @ geometry.affine)[:3, 3].tolist())
     blurred = itk.SmoothingRecursiveGaussian(image, geometry.spacing_mm[0])
@@ -279,7 +280,8 @@ def _judge(pair: _Pair, matrix: Matrix) -> float:
     method.SetInitialTransform(_to_itk(matrix, "affine", np.zeros(3)))
     try:
         return float(method.MetricEvaluate(pair.fixed.blurred, pair.moving.blurred))
-    except RuntimeError:  # the images do not overlap there
+    except RuntimeError as error:
+        _pass_over_itk(error)  # the images do not overlap there
         return float("inf")
 
 
@@ -306,9 +308,16 @@ def _optimise(pair: _Pair, start: Matrix, kind: str, levels: slice) -> Matrix:
     method.SetInitialTransform(_to_itk(start, kind, centre), inPlace=False)
     try:
         found = method.Execute(fixed, pair.moving.image)
-    except RuntimeError:  # the images moved off one another
+    except RuntimeError as error:
+        _pass_over_itk(error)  # the images moved off one another
         return start
     return _to_matrix(found)
+
+
+def _pass_over_itk(error: RuntimeError) -> None:
+    # ITK gives up where images do not overlap; what SimpleITK itself refuses is a fault of ours.
+    if "sitk::ERROR" in str(error):
+        raise error
 
 
 def _search_affine(pair: _Pair, rigid: Matrix) -> tuple[float, Matrix]:

@@ -125,6 +125,20 @@ def test_what_cannot_be_registered_is_refused(pairs):
         register_scans(pairs[0][0], slice_)
 
 
+def test_whole_numbers_on_grids_along_the_world(pairs):
+    # As CT comes: neither grid is oblique, one of them need not be resampled.
+    grids = [Geometry.from_spacing((64, 72, 48), (2, 2, 2)), Geometry.from_spacing((60, 70, 30), (2.2, 2.1, 3.5))]
+    shifts = [motion((0, 0, 0), tuple(centre)) for centre in ((63, 71, 47), (65, 72, 51))]
+    volumes = []
+    for number, (geometry, shift, moved) in enumerate(zip(grids, shifts, (np.eye(4), MOVED), strict=True)):
+        image = draw(geometry, shift @ moved, number)[0].array.astype(np.int16)
+        volumes.append(Volume(image, geometry, ("CT",)))
+    # Points at rest lie at shift @ moved in either scan.
+    whole = register_scans(*volumes).matrix @ shifts[1] @ MOVED
+    there = CENTRES @ shifts[0][:3, :3].T + shifts[0][:3, 3]
+    assert np.linalg.norm(CENTRES @ whole[:3, :3].T + whole[:3, 3] - there, axis=1).max() < 1.2
+
+
 def test_voxels_without_a_value_do_not_matter(pairs):
     first, second = pairs[0]
     array = second.array.copy()

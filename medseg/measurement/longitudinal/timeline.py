@@ -147,7 +147,10 @@ def _read_row(row: Mapping[str, str], file: Path, masks: Mapping[str, MaskSource
     if row.get("image"):
         place = file.parent / row["image"]
         if not place.exists():
-            reason, remedy = "the image that the timeline names is not there", f"Give its path from {file.parent} on"
+            reason, remedy = (
+                "the image that the timeline names is not there",
+                f"Give its path from {file.parent.absolute()} on",
+            )
             raise _refuse(reason, "missing_image", case, place, remedy)
         image = Case(case, (ImageSource(place),))
     return Scan(case, row["patient"], day, mask, image)
@@ -159,7 +162,9 @@ def _find_mask(folder: Path, name: str, case: str) -> MaskSource:
         return MaskSource(path, tuple((stem_of(file), file) for file in list_images(path)))
     if not path.exists():
         reason = "the mask that the timeline names is not there"
-        raise FormatError(reason, code="missing_mask", case=case, file=path, remedy=f"Give its path from {folder} on")
+        raise FormatError(
+            reason, code="missing_mask", case=case, file=path, remedy=f"Give its path from {folder.absolute()} on"
+        )
     return MaskSource(path)
 
 
