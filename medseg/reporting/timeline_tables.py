@@ -115,7 +115,7 @@ def tabulate_lesions_over_time(timeline: PatientTimeline, names: Sequence[str]) 
                 label_cell(lesion.label, names),
                 *(_sighting_cell(sighting) for sighting in lesion.sightings),
                 _change_cell(change),
-                _number_cell(doubling),
+                _doubling_cell(doubling),
             )
         )
     return Table(columns, tuple(lines))
@@ -190,7 +190,10 @@ def _change_cell(change: Mapping[str, Any] | None) -> Cell:
     return Cell(text, change["difference"], hint, kind="alert" if change["beyond_error"] == "yes" else "")
 
 
-def _number_cell(row: Mapping[str, Any] | None) -> Cell:
+def _doubling_cell(row: Mapping[str, Any] | None) -> Cell:
+    # Of a volume that is stable by the threshold the table of changes alone has it: it may double in twenty years.
+    if row is not None and row["change"] == "stable":
+        return Cell(DASH, None, "stable", kind="missing")
     if row is None or row["to"] is None:
         why = {"no_day": "no days are known", "merged": "one with another lesion"}
         return Cell(DASH, None, why.get(row["status"], "did not grow") if row else "absent in both", kind="missing")
