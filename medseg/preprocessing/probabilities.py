@@ -165,8 +165,18 @@ def _find_chances(
     else:
         from medseg.preprocessing.restore_plain import resample_plain as resample
     values = resample(logits, axes)
-    chances = (torch.softmax(values, dim=0) if labels.output == "softmax" else torch.sigmoid(values)).cpu().numpy()
+    chances = (_take_softmax(values) if labels.output == "softmax" else torch.sigmoid(values)).cpu().numpy()
     repeats = [used[1], *(reads.expand(axis, slice(0, len(reads.axes[axis].low)))[1] for axis in (1, 2))]
     for axis, repeat in enumerate(repeats):
         chances = chances if repeat is None else chances.take(repeat, axis=1 + axis)
     return chances
+
+
+def _take_softmax(values: Tensor) -> Tensor:
+    """The softmax over channels, (channel, a, b, c), the same to the last bit however many threads compute it."""
+    import torch
+
+    if values.device.type != "cpu":
+        return torch.softmax(values, dim=0)
+    # Along the first axis PyTorch rounds a voxel by where it lies in a thread's share; along the last one it does not.
+    return torch.softmax(values.movedim(0, -1).contiguous(), dim=-1).movedim(-1, 0)
