@@ -97,7 +97,7 @@ def tabulate_own(space: Workspace, dataset: Dataset) -> tuple[list[CaseOutcome],
     settings = {"tolerance_mm": settle_tolerances(labels), "definition": DEFAULT_DEFINITION}
     write_score_tables(space.root, scores, describe_pairs(pairs, scored, model, **settings))
     measured, rows, diameters = measure_masks(masks, labels, patients, cases, dataset.channels)
-    provenance = describe_masks(masks, measured, model, rows=rows, labels=labels)
+    provenance = describe_masks(masks, measured, model, scans=cases, rows=rows, labels=labels)
     write_measurement_tables(space.root, rows, diameters, provenance)
     return scored + measured, scores, rows
 
