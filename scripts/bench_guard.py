@@ -86,7 +86,10 @@ def write_files(folder: Path, shape: tuple[int, int, int]) -> dict[str, Path]:
 def read_with_nibabel(path: Path, scaled: bool) -> np.ndarray:
     """nibabel's own reading, into memory."""
     image: Any = nib.load(path)
-    return image.get_fdata(dtype=np.float32) if scaled else np.array(image.dataobj)
+    if scaled:
+        return np.asarray(image.get_fdata(dtype=np.float32))
+    voxels = np.asanyarray(image.dataobj)
+    return np.array(voxels) if isinstance(voxels, np.memmap) else voxels
 
 
 def clock(read: Callable[[], object]) -> float:

@@ -94,8 +94,9 @@ def refuse_names(dataset: Dataset) -> Dataset:
     }
     for case in (*dataset.cases, *dataset.test_cases):
         try:
-            for name in (case.name, *list_files(case)):
-                check_name(name)
+            for path in list_files(case):
+                check_name(path)
+            check_name(case.name)
             check_case_name(case.name)
             if case.name in alike:
                 raise _report_alike(case, alike[case.name])
@@ -205,8 +206,10 @@ def _report_unknown(path: Path, found: str) -> DatasetError:
 
 
 def _require_masks(dataset: Dataset) -> Dataset:
-    missing: list[MedsegError] = [_report_no_mask(case) for case in dataset.cases if not _has_mask(case)]
-    if not missing:
+    told = {problem.case for problem in dataset.problems}  # two masks of one name are no mask, and have been named
+    without = [case for case in dataset.cases if not _has_mask(case)]
+    missing: list[MedsegError] = [_report_no_mask(case) for case in without if case.name not in told]
+    if not without:
         return dataset
     return replace(
         dataset,

@@ -113,7 +113,13 @@ def _read_spacing(raw: Any, shape: tuple[int, int, int], unit_mm: float, path: s
             f"the header's spacing is {_format(spacing)}, expected three positive numbers", code="bad_spacing",
             file=path, remedy="Correct the header's spacing (pixdim)",
         )  # fmt: skip
-    return Geometry.from_spacing(shape, spacing.tolist())
+    try:
+        return Geometry.from_spacing(shape, spacing.tolist())
+    except GeometryError:
+        raise GeometryError(
+            f"a spacing of {_format(spacing)} mm is no scan's", code="absurd_spacing", file=path,
+            remedy="Correct the header's spacing or its unit",
+        ) from None  # fmt: skip
 
 
 def _compare_forms(sform: Geometry, qform: Geometry, path: str | Path) -> list[str]:

@@ -186,6 +186,7 @@ HEADERS: tuple[Entry, ...] = (
     refused("infinite_spacing", ".nii.gz", only("spacing", pixdim=at(3, np.inf)), "bad_spacing absurd_spacing"),
     refused("huge_spacing", ".nii.gz", only("spacing", pixdim=at(3, 1e6)), "absurd_spacing", "unit"),
     refused("tiny_spacing", ".nii.gz", only("spacing", pixdim=at(3, 1e-7)), "absurd_spacing", "unit"),
+    refused("tiny_everywhere", ".nii.gz", only("spacing", pixdim=1e-7), "absurd_spacing"),
     refused("flat_sform", ".nii.gz", only("sform", srow_z=0), "bad_affine", "sform"),
     refused("nan_sform", ".nii.gz", only("sform", srow_x=at(1, np.nan)), "bad_affine", "sform"),
     refused("bad_quaternion", ".nii.gz", only("qform", quatern_b=3.0), "bad_affine", "qform"),
