@@ -20,6 +20,7 @@ from medseg.options import (
     Epochs,
     FoldsFile,
     Json,
+    KeepEqual,
     Labels,
     Like,
     Margins,
@@ -78,10 +79,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def root(
-    context: typer.Context,
-    version: Version = False,
-) -> None:
+def root(context: typer.Context, version: Version = False) -> None:
     """Self-configuring segmentation of medical images: from a folder of scans to a tumour report."""
     refuse_torchrun(context.invoked_subcommand)
 
@@ -93,13 +91,14 @@ def check(
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    keep_equal: KeepEqual = False,
     json: Json = False,
 ) -> None:
     """List every problem of every case, in one pass."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm, nonfinite))
+        result = pipeline.check(dataset, **gather_names(channels, labels, spacing_mm, nonfinite, keep_equal))
     finish(result, json)
 
 
@@ -111,13 +110,15 @@ def fingerprint(
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    keep_equal: KeepEqual = False,
     json: Json = False,
 ) -> None:
     """Measure what the data set looks like."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.fingerprint(dataset, workspace, **gather_names(channels, labels, spacing_mm, nonfinite))
+        named = gather_names(channels, labels, spacing_mm, nonfinite, keep_equal)
+        result = pipeline.fingerprint(dataset, workspace, **named)
     finish(result, json)
 
 
@@ -143,6 +144,7 @@ def plan(
     labels: Labels = None,
     spacing_mm: StatedSpacing = None,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    keep_equal: KeepEqual = False,
     json: Json = False,
 ) -> None:
     """Decide preprocessing, networks and folds, with reasons."""
@@ -162,7 +164,7 @@ def plan(
             explain=explain,
             nnunet_files=join_files(fingerprint, dataset_json, output),
             as_nnunet=as_nnunet,
-            **gather_names(channels, labels, None if spacing_mm == "isotropic" else spacing_mm, nonfinite),
+            **gather_names(channels, labels, None if spacing_mm == "isotropic" else spacing_mm, nonfinite, keep_equal),
         )
     finish(result, json)
 
@@ -364,6 +366,7 @@ def run(
     labels: Labels = None,
     spacing_mm: SpacingMm = None,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    keep_equal: KeepEqual = False,
     json: Json = False,
 ) -> None:
     """Everything: from scans with masks to a model and a report."""
@@ -381,7 +384,7 @@ def run(
             start_from=start_from,
             settings=gather_settings(set_, sampling),
             plugins=plugin or (),
-            **gather_names(channels, labels, spacing_mm, nonfinite),
+            **gather_names(channels, labels, spacing_mm, nonfinite, keep_equal),
         )
     finish(result, json)
 

@@ -78,6 +78,9 @@ SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which 
 NonfiniteBy = Annotated[
     Nonfinite, typer.Option("--nonfinite", help="NaN and infinite voxels: refuse the case, or fill them and say so.")
 ]
+KeepEqual = Annotated[
+    bool, typer.Option("--keep-equal-scans", help="Use cases that hold the same scan, as one patient's; else refused.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
 Budget = Annotated[str | None, typer.Option(help="Wall-clock time: 90s, 15m, 2h.")]
 StartFrom = Annotated[
@@ -170,7 +173,11 @@ def show_version(wanted: bool) -> None:
 
 
 def gather_names(
-    channels: str | None, labels: str | None, spacing_mm: str | None, nonfinite: Nonfinite = Nonfinite.refuse
+    channels: str | None,
+    labels: str | None,
+    spacing_mm: str | None,
+    nonfinite: Nonfinite = Nonfinite.refuse,
+    keep_equal: bool = False,
 ) -> dict[str, Any]:
     """The options that say how a data set is read, as ``check`` and its like take them."""
     return {
@@ -178,6 +185,7 @@ def gather_names(
         "labels": parse_scheme(labels),
         "spacing_mm": parse_numbers(spacing_mm),
         "nonfinite": nonfinite.value,
+        "keep_equal_scans": keep_equal,
     }
 
 

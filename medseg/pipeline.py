@@ -22,18 +22,18 @@ def check(dataset: str | Path, **named: Any) -> StepResult:
 
     Args:
         dataset: any layout of a data set.
-        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``open_dataset``; channels and labels that
-            neither these nor the data set names are what the intensities and the masks show.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``open_dataset``, ``keep_equal_scans`` of
+            ``inspect_dataset``; channels and labels that nothing names are what intensities and masks show.
     Returns:
         an outcome per case and problem.
     Raises:
         DatasetError: the layout is unknown, or channels or labels cannot be told.
     """
-    from medseg.fingerprint import describe_inspection, inspect_dataset
-    from medseg.io import open_dataset
+    from medseg.fingerprint import describe_inspection, inspect_path
 
-    inspection = inspect_dataset(open_dataset(dataset, **named))
-    content = {"layout": inspection.dataset.layout, "cases": len(inspection.dataset.cases)}
+    inspection = inspect_path(dataset, **named)
+    found = inspection.dataset
+    content = {"layout": found.layout, "cases": len(found.cases), "notes": list(found.notes)}
     return StepResult(list(inspection.outcomes), describe_inspection(inspection), content)
 
 
@@ -44,17 +44,16 @@ def fingerprint(dataset: str | Path, workspace: str | Path, **named: Any) -> Ste
     Args:
         dataset: any layout of a data set.
         workspace: the folder to work in.
-        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite``, ``keep_equal_scans`` of ``check``.
     Returns:
         an outcome per case; refused cases are left out of the fingerprint.
     Raises:
         DatasetError: no case can be used.
     """
-    from medseg.fingerprint import inspect_dataset, write_fingerprint
-    from medseg.io import open_dataset
+    from medseg.fingerprint import inspect_path, write_fingerprint
 
     space = Workspace(Path(workspace))
-    inspection = inspect_dataset(open_dataset(dataset, **named))
+    inspection = inspect_path(dataset, **named)
     made = write_fingerprint(space, inspection)
     text = f"{space.fingerprint}: {len(made.cases)} cases, {', '.join(made.channels)}"
     return StepResult(list(inspection.outcomes), "\n".join([text, *made.notes]), {"cases": len(made.cases)})
@@ -92,7 +91,7 @@ def plan(
         explain: give the reason of each choice.
         nnunet_files: in place of a data set: nnU-Net's fingerprint and dataset.json, and the file to write.
         as_nnunet: write that file in nnU-Net's own layout.
-        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite``, ``keep_equal_scans`` of ``check``.
     Returns:
         the outcomes of the fingerprint, and the plan in words.
     Raises:
@@ -370,7 +369,7 @@ def run(
         settings: other values for keys of the plan's configurations: ``{"sampling": "lesion"}``.
         start_from: a model or run to fine-tune, whose plan is then followed.
         plugins: modules to import, with networks or losses that ``settings`` name.
-        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``check``.
+        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite``, ``keep_equal_scans`` of ``check``.
     Returns:
         the outcomes of all steps; the table of scores and volumes, and the report's path.
     Raises:

@@ -3,7 +3,7 @@
 from medseg.fingerprint.check import check_case, find_values
 from medseg.fingerprint.extract import extract_fingerprint
 from medseg.fingerprint.files import write_fingerprint
-from medseg.fingerprint.inspection import Inspection, describe_inspection, inspect_dataset
+from medseg.fingerprint.inspection import Inspection, describe_inspection, inspect_dataset, inspect_path
 from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import name_channels, name_labels
 from medseg.fingerprint.summary import CaseSummary, summarise_case
@@ -18,6 +18,7 @@ __all__ = [
     "find_values",
     "infer_modality",
     "inspect_dataset",
+    "inspect_path",
     "name_channels",
     "name_labels",
     "summarise_case",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from medseg.core.dataset import write_dataset
 from medseg.core.errors import DatasetError
 from medseg.core.fingerprint import Fingerprint
@@ -25,6 +27,7 @@ def write_fingerprint(space: Workspace, inspection: Inspection) -> Fingerprint:
         first = next((outcome.line() for outcome in inspection.outcomes), "there is none")
         raise DatasetError(f"no case can be used; the first: {first}", code="no_cases", file=inspection.dataset.root)
     found = extract_fingerprint(inspection.dataset, inspection.summaries)
-    write_dataset(space.cases, inspection.dataset)
+    dataset = replace(inspection.dataset, notes=(*inspection.dataset.notes, *inspection.warnings))
+    write_dataset(space.cases, dataset)
     found.write(space.fingerprint)
     return found

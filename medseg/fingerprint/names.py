@@ -8,9 +8,13 @@ from collections.abc import Iterable, Sequence
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
 from medseg.fingerprint.modality import Modality
+from medseg.fingerprint.summary import CaseSummary
 
 # A label map with more values than this holds numbered instances or grey values, not classes.
 MOST_LABELS = 200
+# A label that one case of so many has may be a slip of somebody's hand.
+FEW_CASES = 3
+SHOWN_GAPS = 5
 
 
 def name_channels(cases: Sequence[Sequence[Modality]]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -86,3 +90,27 @@ def name_labels(values: Iterable[int]) -> tuple[LabelScheme, str]:
         )
     scheme = LabelScheme.make({f"label_{value}": value for value in found})
     return scheme, f"Labels from the values in the masks: {', '.join(scheme.names)}"
+
+
+def note_labels(labels: LabelScheme, summaries: Sequence[CaseSummary]) -> tuple[str, ...]:
+    """Lines about labels that are named but never or hardly ever drawn, and about gaps between their values.
+
+    Args:
+        labels: the scheme.
+        summaries: of the usable cases.
+    Returns:
+        the lines; empty where every label is drawn and the values are 1, 2, ...
+    """
+    lines = []
+    for name in labels.names:
+        drawn = [found.fingerprint.case for found in summaries if found.fingerprint.label_ml.get(name, 0) > 0]
+        if not drawn and summaries:
+            lines.append(f"No mask holds the label {name}: it cannot be learnt")
+        elif len(drawn) == 1 and len(summaries) >= FEW_CASES:
+            lines.append(f"Only the mask of {drawn[0]} holds the label {name}: is it meant?")
+    whole = [value for value in labels.values if value != labels.ignore]
+    missing = sorted(set(range(max(whole))) - set(labels.values))
+    if missing:
+        shown = ", ".join(map(str, missing[:SHOWN_GAPS])) + (", ..." if len(missing) > SHOWN_GAPS else "")
+        lines.append(f"The labels' values leave out {shown}; that is fine, masks keep the values as they are")
+    return tuple(lines)

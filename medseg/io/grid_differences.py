@@ -23,9 +23,7 @@ def describe_difference(geometry: Geometry, like: Geometry) -> str:
     """
     if geometry.shape != like.shape:
         if sorted(geometry.shape) == sorted(like.shape):
-            return (
-                f"the axes are in another order or other voxels are meant ({geometry.orientation}, {like.orientation})"
-            )
+            return "its array looks transposed"
         return "another number of voxels"
     found, wanted = np.asarray(geometry.measured_mm), np.asarray(like.measured_mm)
     if not np.allclose(found, wanted, rtol=SAME_SPACING, atol=0):

@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_VALUE = 65535
 _NAMED_AT_MOST = 5
+_REMEDIES = {
+    "not_finite": "Write a label map of whole numbers",
+    "four_dimensions": "Write one label map with a number per label, or a file per structure in a folder of the case",
+}
 
 
 def read_values(path: Path, spacing_mm: Sequence[float] | None) -> tuple[NDArray[Any], Geometry]:
@@ -36,7 +40,11 @@ def read_values(path: Path, spacing_mm: Sequence[float] | None) -> tuple[NDArray
         FormatError: the file is missing, damaged, of an unknown kind or in colours.
         DatasetError: a value is fractional, negative or too large.
     """
-    array, geometry = read_array(path, None, spacing_mm, as_mask=True)
+    try:
+        array, geometry = read_array(path, None, spacing_mm, as_mask=True)
+    except FormatError as error:  # what helps a scan is not what helps a mask
+        error.remedy = _REMEDIES.get(error.code, error.remedy)
+        raise
     if len(array) == 3 and (array[0] == array[1]).all() and (array[0] == array[2]).all():
         array = array[:1]
     if len(array) != 1:

@@ -30,7 +30,9 @@ def read_csv(file: Path, names: Names | None = None) -> Dataset:
         DatasetError: a column is missing.
     """
     names = read_names(file.parent) if names is None else names
-    rows = read_table(file)
+    rows = [
+        dict(row) for row in dict.fromkeys(tuple(row.items()) for row in read_table(file))
+    ]  # a row twice is one row
     columns = list(rows[0]) if rows else []
     images = _find_image_columns(rows, columns)
     if "case" not in columns or not images:

@@ -106,11 +106,17 @@ def pair_masks(
         the cases sorted by name, those without a mask too; and a problem for each mask without an image.
     """
     by_case = {stem: mask for stem, mask in masks.items() if stem in images or stem in known}
+    twice: list[DatasetError] = []
     for stem, mask in masks.items():
         short = strip_mask_word(stem)
-        if stem not in by_case and short in images and short not in by_case:
-            by_case[short] = mask
-    used = {id(mask) for mask in by_case.values()}
+        if stem in by_case or short not in images:
+            continue
+        if short in by_case:
+            # Which one is right nobody can know, so the case is not used.
+            twice.append(_report_twice(short, by_case[short], mask))
+        by_case.setdefault(short, mask)
+    doubtful = {problem.case for problem in twice}
+    used = {id(mask) for mask in by_case.values()} | {id(masks[stem]) for stem in masks if _is_named(stem, doubtful)}
     orphans = [
         DatasetError(
             "a mask without an image",
@@ -122,7 +128,22 @@ def pair_masks(
         for stem, mask in masks.items()
         if id(mask) not in used
     ]
-    return [Case(name, images[name], by_case.get(name)) for name in sorted(images)], orphans
+    cases = [Case(name, images[name], by_case.get(name)) for name in sorted(images) if name not in doubtful]
+    return cases, [*twice, *orphans]
+
+
+def _is_named(stem: str, cases: Collection[str | None]) -> bool:
+    return stem in cases or strip_mask_word(stem) in cases
+
+
+def _report_twice(case: str, one: MaskSource, other: MaskSource) -> DatasetError:
+    return DatasetError(
+        f"{one.path.name} and {other.path.name} are masks of one case",
+        code="ambiguous_mask",
+        case=case,
+        file=other.path,
+        remedy="Keep one of them",
+    )
 
 
 def common_keys(found: Iterable[Collection[str]]) -> tuple[str, ...]:

@@ -255,25 +255,28 @@ def test_csv_faults(tmp_path, separator):
     rows = [
         "case,image,mask,day",
         "a,a.nii.gz,m.nii.gz,0",
+        "g,a.nii.gz,m.nii.gz,0",
         "b,gone.nii.gz,m.nii.gz,0",
         "c,a.nii.gz,gone.nii.gz,0",
         "d,a.nii.gz,m.nii.gz,1.5",
-        "a,a.nii.gz,m.nii.gz,0",
+        "g,a.nii.gz,m.nii.gz,0",
+        "h,a.nii.gz,m.nii.gz,0",
+        "h,a.nii.gz,a.nii.gz,0",
         "e,,m.nii.gz,0",
         "../f,a.nii.gz,m.nii.gz,0",
         "",
     ]
     file = save_text(tmp_path / "x.csv", "\ufeff" + "\r\n".join(rows).replace(",", separator))
     dataset = open_dataset(file)
-    assert names_of(dataset.cases) == ["a"]
+    assert names_of(dataset.cases) == ["a", "g"]  # a row that is there twice is one row
     assert dataset.channels == ()
     assert problems_of(dataset) == [
         ("../f", "bad_name"),
-        ("a", "duplicate_case"),
         ("b", "missing_image"),
         ("c", "missing_mask"),
         ("d", "bad_day"),
         ("e", "missing_channel"),
+        ("h", "duplicate_case"),
     ]
 
 

@@ -133,14 +133,16 @@ def test_msd_single_channel_tests_and_faults(tmp_path):
     save_nifti(tmp_path / "imagesTr" / "extra.nii.gz")
     save_nifti(tmp_path / "imagesTr" / "nomask.nii.gz")
     training += [{"image": "./imagesTr/gone.nii.gz", "label": "./labelsTr/a.nii.gz"}, training[0]]
+    training += [{"image": "./imagesTr/b.nii.gz", "label": "./labelsTr/a.nii.gz"}]
     training += [{"image": "./imagesTr/nomask.nii.gz", "label": "./labelsTr/nomask.nii.gz"}]
     tests = ["./imagesTs/t.nii.gz"]
     save_json(tmp_path / "dataset.json", modality=["MRI"], labels={"1": "x"}, training=training, test=tests)
     dataset = open_dataset(tmp_path)
     assert files_of(dataset.cases[0]) == [("a.nii.gz", None)]
     assert names_of(dataset.test_cases) == ["t"]
-    assert problems_of(dataset) == [("a", "duplicate_case"), ("gone", "missing_image"), ("nomask", "missing_mask")]
-    assert dataset.notes == ("1 files of imagesTr that dataset.json does not list are left out",)
+    assert names_of(dataset.cases) == ["a"]  # listed twice alike; b with two masks
+    assert problems_of(dataset) == [("b", "duplicate_case"), ("gone", "missing_image"), ("nomask", "missing_mask")]
+    assert dataset.notes[:1] == ("1 files of imagesTr that dataset.json does not list are left out",)
 
 
 def test_msd_list_over_suffixed_files_as_nnunet_1_wrote_it(tmp_path):

@@ -1,0 +1,62 @@
+"""Bad and unusual data sets through ``medseg check``: each fault one line, the sound cases go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from medseg.core.errors import show_name
+from tests.corpus.data_set import DataSet, write_sound
+from tests.corpus.data_sets import DATA_SETS
+from tests.end_to_end.command_line import Ended, medseg
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sound")
+    write_sound(root)
+    return root
+
+
+def lines_about(ended: Ended, case: str) -> list[str]:
+    return [line for line in ended.lines if line.startswith(f"{show_name(case)}, " if case else "/")]
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in DATA_SETS])
+def test_each_data_set_is_handled_as_it_says(entry: DataSet, sound: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = Path(shutil.copytree(sound, tmp_path / "data"))
+    entry.build(root)
+    ended = medseg("check", root / entry.opened, *entry.words)
+    said = "\n".join([*ended.lines, ended.output])
+    assert ended.code == (entry.ends if entry.ends is not None else 3 if entry.refused else 0), said
+    for case, code in {**entry.refused, **entry.doubted}.items():
+        lines = lines_about(ended, case)
+        assert len(lines) == 1, said
+        assert f" {code}, " in lines[0], said
+        assert lines[0].count(", ") >= 3, "case, file, code, reason and remedy"
+    for text in entry.says:
+        assert text in said, said
+    if entry.cases is not None:
+        assert f"{entry.cases} cases can be used, {len(entry.refused)} problems" in ended.output, said
+    assert "Traceback" not in said
+
+
+def test_names_are_one_each() -> None:
+    assert len({entry.name for entry in DATA_SETS}) == len(DATA_SETS) >= 45
+
+
+def test_no_name_leads_out_of_the_workspace(sound: Path, tmp_path: Path) -> None:
+    """What a list calls a case never becomes a path: nothing is written but below the workspace."""
+    import shutil
+
+    evil = next(entry for entry in DATA_SETS if entry.name == "listed_name_leads_out")
+    root = Path(shutil.copytree(sound, tmp_path / "a" / "b" / "data"))
+    evil.build(root)
+    space = tmp_path / "a" / "b" / "space"
+    before = {path for path in tmp_path.rglob("*") if space not in path.parents}
+    assert medseg("plan", root, "--workspace", space, "--preset", "cpu").code == 3
+    assert medseg("preprocess", "--workspace", space, "--configuration", "2d").code == 0
+    assert {path for path in tmp_path.rglob("*") if space not in path.parents} == before | {space}
