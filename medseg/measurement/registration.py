@@ -40,6 +40,8 @@ _TURNED_DEGREES, _FOLLOWED_AFFINE = 10.0, 2
 _LEAST_SHARED, _WELL_SHARED = 0.25, 0.5
 # A patient is no more than this much larger or smaller in one scan than in another, and seldom lies turned by more.
 _MOST_STRETCH, _MOST_TURN_DEGREES = 1.25, 45.0
+# By how much of itself the metric must improve for nine further degrees of freedom to be trusted (our choice).
+_CLEARLY_BETTER = 0.05
 # ITK's physical space is LPS.
 _TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -118,7 +120,7 @@ def register_scans(
             and the middles of the fields of view on one another.
     Returns:
         the best of the results from the best starts, the world space as it is where nothing is better; one thread and
-        fixed samples, so that it is the same each time. An affine result that is no better than the rigid one, or
+        fixed samples, so that it is the same each time. An affine result that is hardly better than the rigid one, or
         stretches the patient beyond reason, is given up for it, which a warning says.
     Raises:
         GeometryError: an image is constant or too thin, or the scans share too little even where they fit best.
@@ -246,7 +248,8 @@ def _find_fault(matrix: Matrix, value: float, rigid_value: float) -> str:
     factors = np.linalg.svd(matrix[:3, :3], compute_uv=False)
     if np.linalg.det(matrix[:3, :3]) <= 0 or factors[0] > _MOST_STRETCH or factors[-1] < 1 / _MOST_STRETCH:
         return f"the affine result changes lengths by x {factors[-1]:.2f} to {factors[0]:.2f}, beyond reason"
-    return "" if value < rigid_value else "the affine result is no better than the rigid one"
+    needed = _CLEARLY_BETTER * abs(rigid_value)
+    return "" if rigid_value - value > needed else "the affine result is hardly better than the rigid one"
 
 
 def _list_doubts(found: Registration) -> list[str]:
