@@ -56,7 +56,7 @@ def estimate_bytes(case: CaseFingerprint, configuration: Configuration, *, exact
     Returns:
         bytes.
     """
-    voxels = math.prod(case.cropped_shape)
+    voxels = float(math.prod(case.cropped_shape))
     # The plan's axes may be turned, their product is not; an axis without a spacing of its own stays as it is.
     target = configuration.spacing_mm
     if None not in target:
