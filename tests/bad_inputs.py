@@ -14,11 +14,12 @@ import numpy as np
 
 from tests.corpus.entry import Entry
 from tests.corpus.grid_files import META, NRRD
+from tests.corpus.label_files import LABEL_FILES
 from tests.corpus.nifti_files import FILES
 from tests.corpus.nifti_headers import HEADERS
 from tests.corpus.picture_files import PICTURES
 
-ENTRIES: tuple[Entry, ...] = (*FILES, *HEADERS, *NRRD, *META, *PICTURES)
+ENTRIES: tuple[Entry, ...] = (*FILES, *HEADERS, *NRRD, *META, *PICTURES, *LABEL_FILES)
 
 
 def list_entries(role: str, *, options: tuple[str, ...] | None = None) -> list[Entry]:

@@ -8,17 +8,19 @@ import pytest
 
 from medseg.core.dataset import Case, ImageSource
 from medseg.core.errors import MedsegError, show_name
+from medseg.core.labels import LabelScheme
 from medseg.io import read_segmentation, read_volume
 from tests.bad_inputs import ENTRIES, list_entries
 from tests.end_to_end.scans import make_scan
 
 HU, LABELS, GRID = make_scan(3)
+SCHEME = LabelScheme.make({"organ": 1, "tumour": 2})
 PIXELS = np.random.default_rng(5).integers(0, 255, (24, 20, 1)).astype(np.uint8)
 
 
 def read_as(role, path, entry):
     if role == "mask":
-        found = read_segmentation(path)
+        found = read_segmentation(path, labels=SCHEME)
         return found.array[None], found.geometry
     case = Case(entry.name, (ImageSource(path),), fill_nonfinite="fill" in entry.options)
     volume = read_volume(case)
