@@ -8,13 +8,14 @@ from itertools import combinations, product
 
 import numpy as np
 import torch
-from scipy import ndimage
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 # nnU-Net's weighting: a Gaussian of an eighth of the patch, so that a window's middle counts more than its rim.
 GAUSSIAN_SIGMA = 1 / 8
 GAUSSIAN_PEAK = 10.0
+GAUSSIAN_REACH = 4.0  # sigmas, beyond which scipy takes it for 0
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -61,15 +62,22 @@ def weigh_window(patch_size: tuple[int, ...]) -> Tensor:
     weights = np.ones((1,) * len(patch_size))
     for axis, size in enumerate(patch_size):
         if size > 1:  # a single slice has no rim
-            point = np.zeros(size)
-            point[size // 2] = 1.0
-            profile = ndimage.gaussian_filter1d(point, size * GAUSSIAN_SIGMA, mode="constant")  # type: ignore[attr-defined]
+            profile = _smooth_point(size, size * GAUSSIAN_SIGMA)
             weights = weights * np.expand_dims(profile, [other for other in range(len(patch_size)) if other != axis])
     weights /= weights.max() / GAUSSIAN_PEAK
     with torch.inference_mode(False):  # they are kept, and whoever asks first may be in inference mode
         halves = torch.from_numpy(np.broadcast_to(weights, patch_size).copy()).half()
         halves[halves == 0] = halves[halves > 0].min()
     return halves
+
+
+def _smooth_point(size: int, sigma: float) -> NDArray[np.float64]:
+    """What scipy's ``gaussian_filter1d`` makes of a point at size // 2, whose import would take as long as a window."""
+    radius = int(GAUSSIAN_REACH * sigma + 0.5)
+    kernel = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    around = np.zeros(size + 2 * radius)
+    around[size // 2 : size // 2 + 2 * radius + 1] = kernel / kernel.sum()
+    return around[radius : radius + size]
 
 
 def list_flips(axes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from medseg.core.errors import ModelError
 from medseg.inference import (
@@ -18,7 +19,7 @@ from medseg.inference import (
     stream_logits,
     streaming,
 )
-from medseg.inference.sliding_window import GAUSSIAN_PEAK, list_flips, weigh_window
+from medseg.inference.sliding_window import GAUSSIAN_PEAK, _smooth_point, list_flips, weigh_window
 from medseg.networks import build_network
 from tests.training.examples import make_configuration
 
@@ -242,3 +243,11 @@ def test_numbers_beyond_half_precision_are_refused() -> None:
 
     with pytest.raises(ModelError, match="not finite"):
         list(stream_logits([huge], draw_image(8, 8, 8), (8, 8, 8), 2))
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 16, 24, 40, 63, 96, 128, 320])
+def test_a_smoothed_point_is_scipys_to_the_last_bit(size: int) -> None:
+    point = np.zeros(size)
+    point[size // 2] = 1.0
+    expected = ndimage.gaussian_filter1d(point, size / 8, mode="constant")
+    assert np.array_equal(_smooth_point(size, size / 8), expected)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medseg.inference.engines.summed_conv import (
+    Order,
     SummedWeights,
     arrange_weights,
-    can_sum,
     convolve_by_sums,
-    list_blocks,
+    list_orders,
 )
 from medseg.inference.engines.threads import share_out
 
@@ -25,6 +25,8 @@ UNROLLED_UP_TO = 20480
 PART_VALUES = 2**19
 # With longer columns the product takes longer than the unrolling, and a part of them is too narrow for it.
 LONGEST_COLUMN = 2048
+# oneDNN computes 16 outputs at once, with AVX-512; with so few of them half its work is for nothing.
+NARROW_OUTPUTS = 8
 
 Triple = tuple[int, int, int]
 
@@ -34,11 +36,12 @@ class UnrolledConv(nn.Module):
 
     PyTorch writes the columns of all voxels, 27 times the image for a kernel of 3 x 3 x 3, to memory and reads them
     again for the product: most of a small U-Net's time. Here they are not written at all where a loop over neighbours
-    gives the same bits, else so many at once as the cache holds.
+    gives the same bits, else so many at once as the cache holds. Layers of few outputs, whose vectors oneDNN fills
+    only in part, go through that loop too.
 
     Args:
-        conv: the layer whose weights are used; they are shared. Its own answer is taken where PyTorch does not unroll,
-            for long columns, and where neither way gives its bits on this machine.
+        conv: the layer whose weights are used; they are shared. Its own answer is taken for other layers that PyTorch
+            does not unroll, for long columns, and where neither way gives its bits on this machine.
     """
 
     def __init__(self, conv: nn.Conv3d) -> None:
@@ -46,21 +49,22 @@ class UnrolledConv(nn.Module):
         self.conv = conv
         self.stride = (conv.stride[0], conv.stride[1], conv.stride[2])
         self.padding = (int(conv.padding[0]), int(conv.padding[1]), int(conv.padding[2]))
-        self.arranged: SummedWeights | None = None
+        self.arranged: dict[Order, SummedWeights] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (1, channel, a, b, c) to features."""
-        conv = self.conv
-        if not is_unrolled(conv, x):
+        conv, unrolled = self.conv, is_unrolled(self.conv, x)
+        if not unrolled and not _is_narrow(conv, x):
             y: Tensor = conv(x)
             return y
         threads = torch.get_num_threads()
         shapes = (x.shape[1:], conv.weight.shape, self.stride, self.padding)
-        block = _find_block(*shapes, threads)
-        if block is not None:
-            self.arranged = self.arranged or arrange_weights(conv.weight, conv.bias)
-            return convolve_by_sums(x[0], self.arranged, self.padding, block)[None]
-        if _has_same_bits(*shapes, threads):
+        order = _find_order(*shapes, threads, unrolled)
+        if order is not None:
+            if order not in self.arranged:
+                self.arranged[order] = arrange_weights(conv.weight, conv.bias, order)
+            return convolve_by_sums(x[0], self.arranged[order], self.stride, self.padding, order.block)[None]
+        if unrolled and _has_same_bits(*shapes, threads):
             return convolve_in_parts(x[0], conv.weight, conv.bias, self.stride, self.padding)[None]
         y = conv(x)
         return y
@@ -124,20 +128,26 @@ def convolve_in_parts(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Tr
     return result.view(-1, a, b, c)
 
 
-@cache
-def _find_block(image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int) -> int | None:
-    """How this machine's library cuts the sums of a convolution of these shapes; None where no way is seen.
+def _is_narrow(conv: nn.Conv3d, x: Tensor) -> bool:
+    """Whether oneDNN computes an image, and would leave half of its vectors of outputs empty."""
+    single = len(x) == 1 and x.dtype == torch.float32 and x.is_contiguous()
+    return single and conv.out_channels <= NARROW_OUTPUTS and x[0].numel() > UNROLLED_UP_TO
 
-    Whether it sums so is seen by the bits of one whole convolution with random numbers.
+
+@cache
+def _find_order(
+    image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int, unrolled: bool
+) -> Order | None:
+    """How this machine's library sums a convolution of these shapes; None where no way is seen.
+
+    It is seen by the bits of one whole convolution with random numbers.
     """
-    if not can_sum(weight, stride):
-        return None
     x, kernel, bias, whole = _draw_example(image, weight, stride, padding, threads)
-    arranged = arrange_weights(kernel, bias)
-    found = (
-        block for block in list_blocks(weight) if torch.equal(whole, convolve_by_sums(x, arranged, padding, block))
-    )
-    return next(found, None)
+    for order in list_orders(weight, unrolled=unrolled):
+        arranged = arrange_weights(kernel, bias, order)
+        if torch.equal(whole, convolve_by_sums(x, arranged, stride, padding, order.block)):
+            return order
+    return None
 
 
 @cache

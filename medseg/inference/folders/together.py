@@ -1,4 +1,4 @@
-"""Small scans through the networks together: where each fits one window, many make a batch."""
+"""Small scans, each of which fits one window: many make a batch on a GPU, and on a processor each has a thread."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from medseg.inference.engines.threads import compute_apart, compute_each
 from medseg.inference.members import LoadedMember
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.inference.segment import PreparedScan
@@ -20,7 +21,9 @@ BATCHING_DEVICES = ("cuda", "mps", "xpu")
 
 
 def count_together(predictor: Predictor) -> int:
-    """How many scans of one window each are worth putting into a batch; 1 where that would gain nothing."""
+    """How many scans of one window each are worth computing at the same time; 1 where that would gain nothing."""
+    if computes_apart(predictor):
+        return torch.get_num_threads()
     if predictor.device.type not in BATCHING_DEVICES:
         return 1
     if any(member.previous is not None for member in predictor.members):
@@ -30,6 +33,14 @@ def count_together(predictor: Predictor) -> int:
         for member in predictor.members
     ]
     return max(1, min(counts))
+
+
+def computes_apart(predictor: Predictor) -> bool:
+    """Whether small scans go each through a thread of its own: what stands around the networks then does so too."""
+    several = predictor.window.together is not None and predictor.window.together > 1
+    # Last digits of probabilities depend on how many threads compute them; masks depend on those of several members.
+    alone = len(predictor.members) == 1
+    return predictor.device.type == "cpu" and predictor.engine == "torch" and several and alone
 
 
 def fits_one_window(prepared: PreparedScan, members: Sequence[LoadedMember]) -> bool:
@@ -44,16 +55,22 @@ def fits_one_window(prepared: PreparedScan, members: Sequence[LoadedMember]) -> 
 def predict_together(
     predictor: Predictor, scans: Sequence[PreparedScan], *, with_probabilities: bool = False
 ) -> list[Prediction]:
-    """The masks of several small scans, whose windows go through the networks as one batch.
+    """The masks of several small scans, whose windows go through the networks as one batch, or each in a thread.
 
     Args:
-        predictor: without a cascade.
+        predictor: without a cascade where it makes batches.
         scans: each of which fits one window of every network.
         with_probabilities: also return probabilities.
     Returns:
         a prediction per scan, as ``Predictor.segment`` gives it; the same to the last bit where the networks' library
         computes each window of a batch as it computes the window alone.
     """
+    if computes_apart(predictor) and with_probabilities:
+        return [predictor.segment(scan, with_probabilities=True) for scan in scans]
+    if computes_apart(predictor):
+        alone = replace(predictor, window=replace(predictor.window, together=1))
+        found = compute_each(lambda scan: alone.segment(scan, with_probabilities=with_probabilities), scans)
+        return [replace(prediction, provenance=predictor.provenance) for prediction in found]
     answers = [
         _answer_windows(member, [scan.stages[number][-1].image for scan in scans], predictor)
         for number, member in enumerate(predictor.members)
@@ -70,7 +87,9 @@ def predict_together(
 
 
 def agree_together(predictor: Predictor, scans: Sequence[PreparedScan]) -> bool:
-    """Whether the networks answer a batch of windows, to the last bit, as they answer each window alone."""
+    """Whether the networks answer small scans together, to the last bit, as they answer each alone."""
+    if computes_apart(predictor):
+        return all(_agrees_apart(member) for member in predictor.members)
     for number, member in enumerate(predictor.members):
         images = [scan.stages[number][-1].image for scan in scans]
         batch = _answer_windows(member, images, predictor)
@@ -79,6 +98,15 @@ def agree_together(predictor: Predictor, scans: Sequence[PreparedScan]) -> bool:
             if not all(torch.equal(one[0], many[position]) for one, many in zip(answers, batch, strict=True)):
                 return False
     return True
+
+
+@torch.inference_mode()
+def _agrees_apart(member: LoadedMember) -> bool:
+    """Whether a thread alone gives the bits that all threads give: for windows of a network's only shape."""
+    inputs = member.plan.count_inputs(member.configuration)
+    shape = (2, inputs, *member.configuration.patch_size)
+    windows = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return all(torch.equal(forward(windows), compute_apart(forward, windows)) for forward in member.forwards)
 
 
 @torch.inference_mode()

@@ -13,6 +13,7 @@ from medseg.core.volume import Volume
 from medseg.inference import Predictor, PreparedScan
 from medseg.inference.folders import together
 from medseg.inference.folders.together import agree_together, count_together, fits_one_window, predict_together
+from tests.inference.engines.examples import with_threads
 from tests.inference.examples import write_model
 
 PATCHES = {2: (1, 16, 16), 3: (8, 16, 16)}
@@ -51,6 +52,25 @@ def test_together_is_as_alone(tmp_path: Path, dimensions: int, precision: str) -
             assert np.array_equal(other.segmentation.array, one.segmentation.array)
 
 
+@pytest.mark.parametrize("dimensions", [2, 3])
+@pytest.mark.parametrize("precision", ["exact", "bf16"])
+def test_on_a_processor_each_small_scan_has_a_thread(tmp_path: Path, dimensions: int, precision: str) -> None:
+    with with_threads(2):
+        predictor = load(tmp_path, dimensions, precision=precision)
+        assert count_together(predictor) == 2
+        scans = make_small(predictor, 5, dimensions)
+        alone = [predictor.segment(scan, with_probabilities=True) for scan in scans]
+        beside = predict_together(predictor, scans)
+        probable = predict_together(predictor, scans, with_probabilities=True)
+        assert agree_together(predictor, scans)
+        both = Predictor.load([tmp_path, tmp_path], device="cpu")
+        assert count_together(both) == 1  # means of probabilities have other last digits in one thread
+    for one, other, sure in zip(alone, beside, probable, strict=True):
+        assert other.provenance == one.provenance
+        assert np.array_equal(other.segmentation.array, one.segmentation.array)
+        assert np.array_equal(sure.probabilities, one.probabilities)
+
+
 def test_networks_that_mix_windows_do_not_agree(tmp_path: Path) -> None:
     predictor = load(tmp_path, 3, mirroring=False)
     scans = make_small(predictor, 3, 3)
@@ -72,7 +92,8 @@ def test_a_scan_of_several_windows_is_not_small(tmp_path: Path) -> None:
 
 
 def test_how_many_make_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert count_together(load(tmp_path / "cpu", 2)) == 1  # a processor gains nothing by it
+    with with_threads(1):
+        assert count_together(load(tmp_path / "cpu", 2)) == 1  # one thread gains nothing by it
     monkeypatch.setattr(together, "BATCHING_DEVICES", ("cpu",))
     small = load(tmp_path / "small", 2)
     assert count_together(small) == 2**19 // 256 // 4  # two axes are mirrored
