@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from medseg.core.errors import ResourceError
 
 if TYPE_CHECKING:
     import torch
+
+BYTES_PER_GB = 10**9
 
 
 def count_cores() -> int:
@@ -66,3 +69,47 @@ def _cpu_has_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A graphics processor that PyTorch can use; memory in 10^9 bytes."""
+
+    name: str
+    free_gb: float
+    total_gb: float
+
+
+def list_gpus() -> tuple[Gpu, ...]:
+    """The graphics processors that PyTorch can use; empty where there is none."""
+    import torch
+
+    gpus = []
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        gpus.append(Gpu(torch.cuda.get_device_name(number), free / BYTES_PER_GB, total / BYTES_PER_GB))
+    return tuple(gpus)
+
+
+def name_cuda() -> str | None:
+    """The version of CUDA that PyTorch was built for; None where it was built without."""
+    import torch
+
+    version: str | None = torch.version.cuda
+    return version
+
+
+def name_precision(device: torch.device | str) -> str:
+    """The number type that training takes on a device unless told otherwise: ``bfloat16``, for instance."""
+    import torch
+
+    return str(choose_precision("auto", torch.device(device))).removeprefix("torch.")
+
+
+def measure_product_error(device: torch.device) -> float:
+    """The largest error of a product of two 256 x 256 matrices of normal numbers in float32 on a device."""
+    import torch
+
+    first, second = torch.randn(2, 256, 256, generator=torch.Generator().manual_seed(0))
+    found = (first.to(device) @ second.to(device)).cpu().double()
+    return float((found - first.double() @ second.double()).abs().max())

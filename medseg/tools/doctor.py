@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from medseg.compute.devices import BYTES_PER_GB
 from medseg.core.errors import MedsegError, ModelError, ResourceError
 from medseg.core.manifest import CaseOutcome, StepResult
-from medseg.tools.info import BYTES_PER_GB, list_packages, name_extras
+from medseg.tools.info import list_packages, name_extras
 
 # A small U-Net and one scan; what takes more says so itself, before it starts.
 LEAST_MEMORY_GB = 2.0
 LEAST_DISK_GB = 2.0
-PRODUCT_SIZE = 256
 LARGEST_PRODUCT_ERROR = 1e-4  # of a product of 256 x 256 normal numbers in float32; TF32 would give 1e-2
 
 
@@ -95,21 +95,16 @@ def check_disk() -> str:
 
 def check_device(name: str) -> str:
     """Raises ResourceError where a device is not there or multiplies matrices wrongly."""
-    import torch
-
-    from medseg.compute.devices import choose_device, choose_precision, count_cores
+    from medseg.compute.devices import choose_device, count_cores, measure_product_error, name_precision
 
     device = choose_device(name)
-    first, second = torch.randn(2, PRODUCT_SIZE, PRODUCT_SIZE, generator=torch.Generator().manual_seed(0))
-    truth = first.double() @ second.double()
-    error = float(((first.to(device) @ second.to(device)).cpu().double() - truth).abs().max())
+    error = measure_product_error(device)
     if not error <= LARGEST_PRODUCT_ERROR:
         raise ResourceError(
             f"{device} multiplies matrices with an error of {error:.2g}, expected at most {LARGEST_PRODUCT_ERROR:g}",
             remedy="Update its driver and PyTorch, or use --device cpu",
         )
-    precision = str(choose_precision("auto", device)).removeprefix("torch.")
-    return f"{device} computes rightly; training runs in {precision}; {count_cores()} processor cores"
+    return f"{device} computes rightly; training runs in {name_precision(device)}; {count_cores()} processor cores"
 
 
 def check_files() -> str:

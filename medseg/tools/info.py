@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ from typing import Any
 from packaging.requirements import Requirement
 
 from medseg.core.manifest import StepResult
-
-BYTES_PER_GB = 10**9
 
 
 @dataclass(frozen=True)
@@ -78,23 +76,16 @@ def name_extras(packages: list[Package]) -> set[str]:
 
 def describe_machine() -> dict[str, Any]:
     """Processor cores, memory, free disk and GPUs of this machine; sizes in 10^9 bytes."""
-    import torch
-
-    from medseg.compute.devices import choose_precision, count_cores
+    from medseg.compute.devices import BYTES_PER_GB, count_cores, list_gpus, name_cuda, name_precision
     from medseg.compute.memory import read_free_bytes
 
-    gpus = []
-    for number in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(number)
-        name = torch.cuda.get_device_name(number)
-        gpus.append({"name": name, "free_gb": free / BYTES_PER_GB, "total_gb": total / BYTES_PER_GB})
     return {
         "cores": count_cores(),
-        "cpu_precision": str(choose_precision("auto", torch.device("cpu"))).removeprefix("torch."),
+        "cpu_precision": name_precision("cpu"),
         "free_memory_gb": read_free_bytes() / BYTES_PER_GB,
         "free_disk_gb": shutil.disk_usage(Path.cwd()).free / BYTES_PER_GB,
-        "cuda": torch.version.cuda,
-        "gpus": gpus,
+        "cuda": name_cuda(),
+        "gpus": [asdict(gpu) for gpu in list_gpus()],
     }
 
 
