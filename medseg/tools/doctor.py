@@ -158,7 +158,8 @@ def check_model(folder: Path, device: str) -> str:
         )  # fmt: skip
     if not answers:
         return f"every hash is right; {folder} brings no self-test"
-    return f"every hash is right; {len(answers)} networks answer on {where} as where they were made"
+    networks = "1 network answers" if len(answers) == 1 else f"{len(answers)} networks answer"
+    return f"every hash is right; {networks} on {where} as where the model was made"
 
 
 def _name_fault(name: str, error: Exception) -> CaseOutcome:

@@ -51,7 +51,7 @@ def test_a_model_passes_its_self_test(labels, dimensions: int, tmp_path: Path) -
     answers = list(run_self_test(tested, CPU))
     assert answers
     assert all(answer.largest_difference == 0 and answer.logit_range > 0 for answer in answers)
-    assert "answer on cpu as where they were made" in doctor(model.folder, device="cpu").text
+    assert "answers on cpu as where the model was made" in doctor(model.folder, device="cpu").text
 
 
 def test_a_network_that_answers_otherwise_is_found(tmp_path: Path) -> None:
