@@ -12,7 +12,7 @@ import numpy as np
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset
-from medseg.core.errors import MedsegError
+from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, outcome_of_error
 from medseg.core.volume import Segmentation, Volume
@@ -28,7 +28,7 @@ from medseg.fingerprint.equal_scans import (
 )
 from medseg.fingerprint.filled import find_filled
 from medseg.fingerprint.held_out import find_held_out
-from medseg.fingerprint.mirrored import find_mirrored
+from medseg.fingerprint.mirrored import find_mirrored, note_all_mirrored
 from medseg.fingerprint.modality import Modality, infer_modality
 from medseg.fingerprint.names import MOST_LABELS, name_channels, name_labels, note_labels
 from medseg.fingerprint.placements import Placements, measure_placements
@@ -125,19 +125,24 @@ def inspect_dataset(dataset: Dataset, *, keep_equal_scans: bool = False, title: 
     bad += [outcome_of_error(problem) for problem in leaks.values()]
     for outcome in bad[:given] + bad[given + len(failures) :]:  # map_cases has told of the failures
         logger.error("%s", outcome.line())
-    sketches = {name: seen.sketch for name, seen in usable.items() if seen.sketch is not None}
-    doubts = [*find_equal_masks(dataset.cases, sketches), *find_held_out(dataset)]
-    doubts += find_filled(dataset.cases, {name: sketch.share for name, sketch in sketches.items()})
-    doubts += find_mirrored(
-        dataset.cases, {name: seen.placements for name, seen in usable.items() if seen.placements is not None}
-    )
+    doubts, lines = _compare_cases(dataset, usable)
+    for line in (*(outcome_of_error(doubt).line() for doubt in doubts), *lines):
+        logger.warning("%s", line)
     done = [_conclude(case, doubts) for case in dataset.cases]
-    for problem in doubts:
-        logger.warning("%s", outcome_of_error(problem).line())
     outcomes = sorted([*done, *bad], key=lambda outcome: outcome.case)
     summaries = tuple(_summary_of(case, usable) for case in dataset.cases)
-    noted = replace(dataset, notes=(*dataset.notes, *note_labels(labels, summaries)))
+    noted = replace(dataset, notes=(*dataset.notes, *lines, *note_labels(labels, summaries)))
     return Inspection(noted, summaries, tuple(outcomes))
+
+
+def _compare_cases(dataset: Dataset, usable: Mapping[str, _Look]) -> tuple[list[DatasetError], tuple[str, ...]]:
+    """Warnings for cases that look wrong beside the others, and lines about all of them."""
+    sketches = {name: seen.sketch for name, seen in usable.items() if seen.sketch is not None}
+    placed = {name: seen.placements for name, seen in usable.items() if seen.placements is not None}
+    doubts = [*find_equal_masks(dataset.cases, sketches), *find_held_out(dataset)]
+    doubts += find_filled(dataset.cases, {name: sketch.share for name, sketch in sketches.items()})
+    doubts += find_mirrored(dataset.cases, placed)
+    return doubts, note_all_mirrored([placed[case.name] for case in dataset.cases if case.name in placed])
 
 
 def _conclude(case: Case, doubts: Sequence[MedsegError]) -> CaseOutcome:

@@ -108,9 +108,9 @@ def note_labels(labels: LabelScheme, summaries: Sequence[CaseSummary]) -> tuple[
             lines.append(f"No mask holds the label {name}: it cannot be learnt")
         elif len(drawn) == 1 and len(summaries) >= FEW_CASES:
             lines.append(f"Only the mask of {drawn[0]} holds the label {name}: is it meant?")
-    whole = [value for value in labels.values if value != labels.ignore]
-    missing = sorted(set(range(max(whole))) - set(labels.values))
-    if missing:
+    whole = labels.foreground
+    missing = sorted(set(range(max(whole, default=0))) - set(labels.values))
+    if missing and len(whole) > 1:  # 255 alone is how many tools write a single label
         shown = ", ".join(map(str, missing[:SHOWN_GAPS])) + (", ..." if len(missing) > SHOWN_GAPS else "")
         lines.append(f"The labels' values leave out {shown}; that is fine, masks keep the values as they are")
     return tuple(lines)
