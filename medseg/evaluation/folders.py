@@ -9,9 +9,18 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import MaskSource
-from medseg.core.errors import DatasetError
+from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome, hash_file, hash_mask, label_entries, name_time, read_run, write_table_run
+from medseg.core.manifest import (
+    CaseOutcome,
+    hash_file,
+    hash_mask,
+    label_entries,
+    name_time,
+    outcome_of_error,
+    read_run,
+    write_table_run,
+)
 from medseg.core.records import write_json
 from medseg.core.results import Score, rows_as_json, write_rows
 from medseg.evaluation.cases import evaluate_case
@@ -66,7 +75,8 @@ def evaluate_folders(
     required, match = [parse_requirement(text) for text in require], parse_matching(matching)
     chosen = None if rules is None else RULES.get(rules)
     started = name_time()
-    predicted, referred = find_masks(predictions), find_masks(references)
+    problems: list[MedsegError] = []
+    predicted, referred = find_masks(predictions, problems), find_masks(references, problems)
     patients = find_patients(references) | find_patients(predictions)
     common = sorted(predicted.keys() & referred.keys())
     if not common:
@@ -89,15 +99,26 @@ def evaluate_folders(
     require_names(required, dict.fromkeys([*scored.names, *scheme.names, ALL_LABELS]), [*metrics, *extra])
     folder = None if probabilities is None else find_probabilities(probabilities)
     outcomes, scores, evidence = _score_pairs(pairs, scheme, patients, {}, folder, scoring)
-    outcomes += _name_unpaired(predicted, referred)
+    outcomes += _name_unpaired(predicted, referred, problems)
     model = read_run(predictions).get("model")
     provenance = describe_pairs(pairs, outcomes, model, **scoring)
+    _tell_copies(provenance["inputs"])
     if folder is not None:
         for case, hashes in provenance["inputs"].items():
             hashes["probabilities"] = {path.name: hash_file(path) for path in list_images(folder / case)}
     write_score_tables(output, scores, provenance, evidence)
     write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
     return outcomes, scores
+
+
+def _tell_copies(inputs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say where predictions are their references' own files: scores of 1 then say nothing."""
+    copies = [case for case, hashes in inputs.items() if hashes["prediction"] == hashes["reference"]]
+    if copies:
+        logger.warning(
+            "%d of %d predictions are, byte for byte, their references (the first: %s); are these the right folders?",
+            len(copies), len(inputs), copies[0],
+        )  # fmt: skip
 
 
 def describe_pairs(
@@ -208,9 +229,14 @@ def write_score_tables(
     write_json(folder / "summary.json", {"version": __version__, **summary})
 
 
-def _name_unpaired(predicted: dict[str, MaskSource], referred: dict[str, MaskSource]) -> list[CaseOutcome]:
-    outcomes = []
-    for case in sorted(predicted.keys() ^ referred.keys()):
+def _name_unpaired(
+    predicted: dict[str, MaskSource], referred: dict[str, MaskSource], problems: Sequence[MedsegError]
+) -> list[CaseOutcome]:
+    outcomes = [outcome_of_error(problem) for problem in problems]
+    for outcome in outcomes:
+        logger.error("%s", outcome.line())
+    twice = {problem.case for problem in problems}  # of which neither mask is taken
+    for case in sorted((predicted.keys() ^ referred.keys()) - twice):
         source = predicted.get(case) or referred[case]
         missing = "reference" if case in predicted else "prediction"
         outcomes.append(

@@ -13,6 +13,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.io.files import list_folders, list_images, stem_of
 from medseg.io.label_map import read_values, refuse_unknown, turn_to
+from medseg.io.pairing import drop_duplicates
 from medseg.io.structures import read_structures
 from medseg.io.words import MASK_WORDS, is_helper_mask, split_set
 
@@ -55,38 +56,34 @@ def read_segmentation(
         raise error.for_case(case) from None
 
 
-def find_masks(path: str | Path) -> dict[str, MaskSource]:
+def find_masks(path: str | Path, problems: list[MedsegError] | None = None) -> dict[str, MaskSource]:
     """The masks in a folder, by case.
 
     Args:
         path: a folder of label maps; a folder with a folder per case, each with a label map or a file per structure;
             a data set's root, whose folder of masks is taken; or one label map.
+        problems: where to put cases that have two masks, which then are left out; raised where None.
     Returns:
         each case's mask, sorted by case.
     Raises:
         FormatError: the path does not exist.
-        DatasetError: there is no mask, or two files are called the same but for their endings.
+        DatasetError: there is no mask, or, without ``problems``, two files are called the same but for their endings.
     """
     path = Path(path)
     if path.is_file():
         return {stem_of(path): MaskSource(path)}
     if not path.is_dir():
         raise FormatError("neither a folder nor a file", code="missing_file", file=path, remedy="Check the path")
-    maps: dict[str, MaskSource] = {}
-    for file in list_images(path):
-        if stem_of(file) in maps:
-            raise DatasetError(
-                f"{maps[stem_of(file)].path.name} and {file.name} are masks of one case",
-                code="duplicate_case",
-                case=stem_of(file),
-                file=file,
-                remedy="Keep one of them",
-            )
-        maps[stem_of(file)] = MaskSource(file)
+    files, twice = drop_duplicates(list_images(path))
+    if twice and problems is None:
+        raise twice[0]
+    if problems is not None:
+        problems += twice
+    maps = {stem_of(file): MaskSource(file) for file in files}
     folders = [] if maps else list_folders(path)
     named = [folder for folder in folders if split_set(folder.name)[0] in MASK_WORDS]
     if len(named) == 1:
-        return find_masks(named[0])
+        return find_masks(named[0], problems)
     for folder in folders:
         source = find_case_mask(folder)
         if source is not None:

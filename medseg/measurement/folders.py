@@ -9,9 +9,19 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, MaskSource
+from medseg.core.errors import MedsegError
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome, hash_file, hash_mask, label_entries, name_time, read_run, write_table_run
+from medseg.core.manifest import (
+    CaseOutcome,
+    hash_file,
+    hash_mask,
+    label_entries,
+    name_time,
+    outcome_of_error,
+    read_run,
+    write_table_run,
+)
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
@@ -55,12 +65,16 @@ def measure_folder(
         FormatError: the folder of probabilities does not exist.
     """
     started = name_time()
-    found = find_masks(masks)
+    twice: list[MedsegError] = []
+    found = find_masks(masks, twice)
     scheme = settle_labels(labels, (masks,), found.values())
     scans = find_images(images, nonfinite=nonfinite) if images is not None else {}
     names = channels or (find_channels(images, scans) if images is not None else ())
     shares = find_probabilities(probabilities) if probabilities is not None else None
     outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
+    for problem in map(outcome_of_error, twice):
+        logger.error("%s", problem.line())
+        outcomes.append(problem)
     model = read_run(masks).get("model")
     provenance = describe_masks(found, outcomes, model, scans=scans, probabilities=shares, rows=rows, labels=scheme)
     write_measurement_tables(output, rows, diameters, provenance)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from medseg.core.errors import show_name
-from tests.corpus.data_set import DataSet, write_sound
+from medseg.core.results import Measurement, read_rows
+from tests.corpus.data_set import DataSet, change_file, write_sound
 from tests.corpus.data_sets import DATA_SETS
 from tests.end_to_end.command_line import Ended, medseg
 
@@ -25,8 +27,6 @@ def lines_about(ended: Ended, case: str) -> list[str]:
 
 @pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in DATA_SETS])
 def test_each_data_set_is_handled_as_it_says(entry: DataSet, sound: Path, tmp_path: Path) -> None:
-    import shutil
-
     root = Path(shutil.copytree(sound, tmp_path / "data"))
     entry.build(root)
     ended = medseg("check", root / entry.opened, *entry.words)
@@ -50,8 +50,6 @@ def test_names_are_one_each() -> None:
 
 def test_no_name_leads_out_of_the_workspace(sound: Path, tmp_path: Path) -> None:
     """What a list calls a case never becomes a path: nothing is written but below the workspace."""
-    import shutil
-
     evil = next(entry for entry in DATA_SETS if entry.name == "listed_name_leads_out")
     root = Path(shutil.copytree(sound, tmp_path / "a" / "b" / "data"))
     evil.build(root)
@@ -60,3 +58,23 @@ def test_no_name_leads_out_of_the_workspace(sound: Path, tmp_path: Path) -> None
     assert medseg("plan", root, "--workspace", space, "--preset", "cpu").code == 3
     assert medseg("preprocess", "--workspace", space, "--configuration", "2d").code == 0
     assert {path for path in tmp_path.rglob("*") if space not in path.parents} == before | {space}
+
+
+def test_two_masks_of_a_case_cost_that_case_alone(sound: Path, tmp_path: Path) -> None:
+    """Evaluating and measuring go on without it; and predictions that are their own references are told."""
+    root = Path(shutil.copytree(sound, tmp_path / "data"))
+    shutil.copytree(root / "masks", root / "found")
+    change_file(root / "found" / "good_2.nii.gz", target=root / "found" / "good_2.nii")
+    words = ["--labels", "organ=1,tumour=2", "--output", tmp_path / "tables"]
+    for command in (["evaluate", root / "found", root / "masks"], ["measure", root / "found"]):
+        ended = medseg(*command, *words)
+        assert ended.code == 3
+        (line,) = lines_about(ended, "good_2")
+        assert "duplicate_case" in line
+    assert {row.case for row in read_rows(tmp_path / "tables" / "measurements.csv", Measurement)} == {
+        "good_1",
+        "good_3",
+    }
+    ended = medseg("evaluate", root / "masks", root / "masks", *words)
+    assert ended.code == 0
+    assert any("3 of 3 predictions are, byte for byte, their references" in line for line in ended.lines)

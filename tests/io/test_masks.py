@@ -176,7 +176,7 @@ def test_find_masks_refuses(tmp_path):
         find_masks(tmp_path)
     save_mask(tmp_path / "a.nii.gz")
     save_mask(tmp_path / "a.nii")
-    with pytest.raises(DatasetError, match="masks of one case"):
+    with pytest.raises(DatasetError, match="files of one case"):
         find_masks(tmp_path)
 
 
