@@ -18,6 +18,8 @@ from medseg.grids.crop import find_box
 
 # A structure of fewer voxels has no shape to speak of; more points than these make the numbers no better.
 FEWEST_VOXELS, POINTS, LINES, RANKS = 30, 1000, 1500, 1000
+# Images of fewer voxels are ranked as a whole.
+WHOLE_IMAGE = 1 << 18
 # A voxel all of whose 26 neighbours belong to the structure is not of its border.
 FULL = 0.99
 # Labels and channels that are looked at: the first ones say enough of where a mask belongs.
@@ -82,6 +84,8 @@ def measure_placements(volume: Volume, segmentation: Segmentation, labels: Label
     looks = np.full((len(ways), len(values), len(image), len(LOOKS)), np.nan)
     places = np.full((len(ways), len(values), 3), np.nan)
     scales = [np.quantile(channel, np.linspace(0, 1, RANKS)) for channel in thin_scan(image)[0]]
+    if mask.size < WHOLE_IMAGE:  # then it is less work to rank every voxel once
+        image, scales = np.stack([_rank(channel, scale) for channel, scale in zip(image, scales, strict=True)]), []
     shape = np.array(mask.shape)
     order = match_axes(volume.geometry.orientation, PATIENT)[0]
     spacing_mm = np.array(volume.geometry.spacing_mm)[list(order)]
@@ -94,8 +98,9 @@ def measure_placements(volume: Volume, segmentation: Segmentation, labels: Label
             moved = _move(inside, way, shape)
             places[row, number] = (moved.mean(axis=0) + 0.5) / shape
             profiles = _move(faces, way, shape)
-            for channel, scale in enumerate(scales):
-                looks[row, number, channel] = _look(image[channel], moved, profiles, scale)
+            for channel, seen in enumerate(image):
+                scale = scales[channel] if scales else None
+                looks[row, number, channel] = _look(seen, moved, profiles, scale)
     if np.isnan(places).all():
         return None
     return Placements(ways, looks, places, shape / np.cbrt(np.count_nonzero(box)))
@@ -142,16 +147,17 @@ def _move(points: NDArray[np.int64], way: Placement, shape: NDArray[np.int64]) -
     return np.where(flips, shape - 1 - moved, moved)
 
 
+def _rank(values: NDArray[Any], scale: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(np.searchsorted(scale, values) / len(scale))
+
+
 def _look(
-    channel: NDArray[Any], inside: NDArray[np.int64], profiles: NDArray[np.int64], scale: NDArray[np.float64]
+    channel: NDArray[Any], inside: NDArray[np.int64], profiles: NDArray[np.int64], scale: NDArray[np.float64] | None
 ) -> list[float]:
     """``LOOKS`` of one structure; intensities count by their rank in the image, which no scanner's unit changes."""
-
-    def rank(points: NDArray[np.int64]) -> NDArray[np.float64]:
-        i, j, k = np.moveaxis(points, -1, 0)
-        return np.asarray(np.searchsorted(scale, channel[i, j, k]) / len(scale))
-
-    seen, lines = rank(inside), rank(profiles)
+    seen, lines = (channel[tuple(np.moveaxis(points, -1, 0))] for points in (inside, profiles))
+    if scale is not None:
+        seen, lines = _rank(seen, scale), _rank(lines, scale)
     inner, outer = lines[:, : len(STEPS) // 2], lines[:, len(STEPS) // 2 :]
     step = outer[:, 0] - inner[:, -1]  # across the border
     beside = np.concatenate([inner[:, 2] - inner[:, 0], outer[:, -1] - outer[:, -3]])
