@@ -9,7 +9,7 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, MaskSource
-from medseg.core.errors import MedsegError
+from medseg.core.errors import GeometryError, MedsegError
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import (
@@ -24,8 +24,11 @@ from medseg.core.manifest import (
 )
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
+from medseg.core.volume import Volume
+from medseg.grids.align import find_axis_order, turn_axes
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
 from medseg.io.files import list_images
+from medseg.io.grid_differences import describe_difference
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
 from medseg.measurement.cases import measure_labels
@@ -150,7 +153,7 @@ def measure_masks(
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
         segmentation = read_segmentation(masks[case], labels=labels, case=case)
-        volume = read_volume(scans[case], channels) if case in scans else None
+        volume = _read_scan(scans[case], channels, segmentation.geometry) if case in scans else None
         shares = read_probabilities(probabilities, case, labels, segmentation.geometry) if probabilities else None
         patient, day = patients.get(case, (case, None))
         origin = find_origin(masks[case], runs, labels)
@@ -170,6 +173,25 @@ def measure_masks(
     diameters = {part[0].case: ends for part, ends in results if part}
     done = [CaseOutcome(case, "done", inputs=(str(masks[case].path),)) for case in diameters]
     return done + failures, rows, diameters
+
+
+def _read_scan(case: Case, channels: Sequence[str], like: Geometry) -> Volume:
+    """A scan on its mask's grid: its axes turned where that is enough; raises GeometryError otherwise."""
+    volume = read_volume(case, channels)
+    if volume.geometry.same_grid(like):
+        return volume
+    turn = find_axis_order(volume.geometry, like)
+    if turn is None:
+        raise GeometryError(
+            f"the image's grid ({volume.geometry.describe()}) is not the mask's ({like.describe()}):"
+            f" {describe_difference(volume.geometry, like)}",
+            code="other_grid",
+            case=case.name,
+            file=case.images[0].path,
+            remedy="Give the image that the mask was drawn on",
+        )
+    logger.info("%s: axes turned to the mask's order and directions", case.images[0].path)
+    return Volume(turn_axes(volume.array, turn), like, volume.channels)
 
 
 def describe_place(lesion: Lesion, geometry: Geometry) -> dict[str, Any]:

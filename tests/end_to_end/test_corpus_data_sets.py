@@ -78,3 +78,32 @@ def test_two_masks_of_a_case_cost_that_case_alone(sound: Path, tmp_path: Path) -
     ended = medseg("evaluate", root / "masks", root / "masks", *words)
     assert ended.code == 0
     assert any("3 of 3 predictions are, byte for byte, their references" in line for line in ended.lines)
+
+
+def test_a_mask_with_other_axes_is_measured_on_its_image(sound: Path, tmp_path: Path) -> None:
+    """The same numbers, and said; a mask whose header is mirrored is refused with what happened to it."""
+    root = Path(shutil.copytree(sound, tmp_path / "data"))
+    words = ["--images", root / "images", "--labels", "organ=1,tumour=2", "--channels", "CT", "--output"]
+    assert medseg("measure", root / "masks", *words, tmp_path / "straight").code == 0
+    for name in ("axes_reordered", "mirrored_header"):
+        case = "good_2" if name == "axes_reordered" else "good_1"
+        entry = next(entry for entry in DATA_SETS if entry.name == name)
+        other = Path(shutil.copytree(sound, tmp_path / name))
+        entry.build(other)
+        shutil.copy(other / "masks" / "good_2.nii.gz", root / "masks" / f"{case}.nii.gz")
+        if case == "good_1":
+            shutil.copy(root / "images" / "good_2.nii.gz", root / "images" / "good_1.nii.gz")
+    ended = medseg("measure", root / "masks", *words, tmp_path / "turned")
+    assert ended.code == 3
+    (line,) = lines_about(ended, "good_1")
+    assert "its header is mirrored along i (left-right)" in line
+    assert any("axes turned to the mask's order" in line for line in ended.lines)
+    tables = [
+        {(row.case, row.label, row.quantity, row.instance): row.value for row in read_rows(path, Measurement)}
+        for path in (tmp_path / "straight" / "measurements.csv", tmp_path / "turned" / "measurements.csv")
+    ]
+    kept = [
+        key for key in tables[0] if key[0] == "good_2" and key[2] in ("volume_ml", "mean_intensity", "sd_intensity")
+    ]
+    assert len(kept) >= 6
+    assert {key: tables[1][key] for key in kept} == pytest.approx({key: tables[0][key] for key in kept}, rel=1e-5)
