@@ -55,7 +55,7 @@ def test_hashes_of_every_file_once(tmp_path: Path) -> None:
     four = Case("a", tuple(ImageSource(path, index) for index in range(4)))
     assert hash_inputs(case) == hash_inputs(four) == {str(path): hash_file(path)}
     header = tmp_path / "b.mhd"
-    header.write_text("NDims = 1\nDimSize = 4\nElementType = MET_UCHAR\nElementDataFile = b.raw\n", "utf-8")
+    header.write_text("NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = b.raw\n", "utf-8")
     (tmp_path / "b.raw").write_bytes(b"1234")
     apart = hash_inputs(Case("b", (ImageSource(header),)))
     assert apart == {str(header): hash_file(header), str(tmp_path / "b.raw"): hash_file(tmp_path / "b.raw")}
@@ -190,7 +190,7 @@ def test_a_folder_that_cannot_be_written_refuses_the_case(tmp_path: Path) -> Non
     (tmp_path / "out").write_text("no folder", "utf-8")
     record = RunRecord(tmp_path / "out", None, SETTINGS, DETAILS)
     outcome = record.add(Entry(CaseOutcome("a", "done"), {}))
-    assert (outcome.case, outcome.status, outcome.code) == ("a", "refused", "resource")
+    assert (outcome.case, outcome.status, outcome.code) == ("a", "refused", "cannot_write")
     with pytest.raises(ResourceError, match="cannot be written"):
         record.finish()
 

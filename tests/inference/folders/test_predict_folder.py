@@ -127,14 +127,16 @@ def test_a_fault_while_a_scan_is_prepared_is_that_scan_s_line(
 
 def test_a_network_that_fails_on_one_scan_fails_there_alone(predictor: Predictor, scans: Path, tmp_path: Path) -> None:
     bright = make_scan(seed=2)[0]
-    write_volume(scans / "c.nii.gz", Volume(bright.array * 0 + 7, bright.geometry, bright.channels))
+    spot = bright.array * 0 + 7
+    spot[0, 5, 5, 5] = 1000  # normalised, it stands out as nothing in the other scans does
+    write_volume(scans / "c.nii.gz", Volume(spot, bright.geometry, bright.channels))
 
-    def refuse_flat(windows: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
-        if float(windows.std()) == 0:
+    def refuse_spot(windows: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        if float(windows.max()) > 9:
             raise RuntimeError("nothing to see")
         return answer
 
-    outcomes = predict_cases(with_network(predictor, refuse_flat), find_inputs(scans, 1), tmp_path / "out")
+    outcomes = predict_cases(with_network(predictor, refuse_spot), find_inputs(scans, 1), tmp_path / "out")
     assert statuses(outcomes) == {**dict.fromkeys(NAMES, "done"), "c": "failed"}
     assert outcomes[2].reason == "RuntimeError: nothing to see"
 
@@ -257,16 +259,18 @@ def test_a_fault_in_a_batch_is_that_scan_s_alone(tmp_path: Path) -> None:
     write_model(tmp_path / "model", folds=(0,), dimensions=2, patch_size=(1, 16, 16))
     predictor = Predictor.load(tmp_path / "model", device="cpu", precision="bf16", mirroring=False)
     write_pictures(tmp_path / "in", 4)
-    flat = Volume(np.full((1, 12, 14, 1), 9, np.uint8), Geometry.from_spacing((12, 14, 1), (1.0, 1.0, 1.0)), ("c0",))
-    write_volume(tmp_path / "in" / "picture_02.png", flat)
+    spot = np.full((1, 12, 14, 1), 9, np.uint8)
+    spot[0, 5, 5, 0] = 255  # normalised, it stands out as nothing in the other pictures does
+    geometry = Geometry.from_spacing((12, 14, 1), (1.0, 1.0, 1.0))
+    write_volume(tmp_path / "in" / "picture_02.png", Volume(spot, geometry, ("c0",)))
 
-    def refuse_flat(windows: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
-        if any(float(window.std()) == 0 for window in windows):
+    def refuse_spot(windows: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
+        if float(windows.max()) > 9:
             raise RuntimeError("nothing to see")
         return answer
 
     found = find_inputs(tmp_path / "in", 1)
-    outcomes = predict_cases(with_network(predictor, refuse_flat), found, tmp_path / "out", spacing_mm=(1.0, 1.0))
+    outcomes = predict_cases(with_network(predictor, refuse_spot), found, tmp_path / "out", spacing_mm=(1.0, 1.0))
     assert [outcome.status for outcome in outcomes] == ["done", "done", "failed", "done"]
 
 
