@@ -101,7 +101,7 @@ def unite_outcomes(outcomes: Iterable[CaseOutcome]) -> list[CaseOutcome]:
     Args:
         outcomes: of several steps.
     Returns:
-        sorted by case; the files that the steps wrote are put together.
+        sorted by case; the files that the steps wrote are put together, and so is what they doubt about a case.
     """
     by_case: dict[str, list[CaseOutcome]] = {}
     for outcome in outcomes:
@@ -114,7 +114,10 @@ def unite_outcomes(outcomes: Iterable[CaseOutcome]) -> list[CaseOutcome]:
             continue
         outputs = {name: digest for outcome in by_case[case] for name, digest in outcome.outputs.items()}
         inputs = next((outcome.inputs for outcome in by_case[case] if outcome.inputs), ())
-        united.append(CaseOutcome(case, "done", inputs=inputs, outputs=outputs))
+        said = {outcome.reason: outcome for outcome in by_case[case] if outcome.reason}  # doubts about a usable case
+        code = next((outcome.code for outcome in said.values()), "")
+        remedy = "; ".join(dict.fromkeys(outcome.remedy for outcome in said.values() if outcome.remedy))
+        united.append(CaseOutcome(case, "done", code, inputs, "; ".join(said), remedy, outputs))
     return united
 
 

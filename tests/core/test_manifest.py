@@ -17,6 +17,7 @@ from medseg.core.manifest import (
     hash_mask,
     outcome_of_error,
     read_run,
+    unite_outcomes,
     write_run,
     write_table_run,
 )
@@ -69,6 +70,16 @@ def test_a_file_that_fails_is_named(tmp_path: Path) -> None:
     assert outcome.reason == "No such file or directory"
     full = outcome_of_error(OSError(28, "No space left on device", "x"), "p05")
     assert (full.code, full.reason) == ("file", "No space left on device")
+
+
+def test_a_case_of_several_steps_is_told_once_with_what_they_doubt() -> None:
+    doubt = CaseOutcome("a", "done", "mirrored_mask", ("a.nii",), "it looks mirrored", "Look at it", {"one": "1"})
+    bad = CaseOutcome("b", "refused", "truncated", ("b.nii",), "cut short", "Copy it")
+    steps = [doubt, CaseOutcome("b", "done"), CaseOutcome("a", "done", outputs={"two": "2"}), bad, bad]
+    whole = CaseOutcome(
+        "a", "done", "mirrored_mask", ("a.nii",), "it looks mirrored", "Look at it", {"one": "1", "two": "2"}
+    )
+    assert unite_outcomes(steps) == [whole, bad]
 
 
 def test_tables_do_not_replace_what_predict_noted(tmp_path: Path) -> None:
