@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import zipfile
@@ -26,8 +27,8 @@ MOST_ENTRIES = 200_000
 LARGEST_RATIO = 200
 SMALL_BYTES = 2**20  # below this a ratio says nothing
 CHUNK_BYTES = 2**20
-# What zipfile raises for a damaged archive; the fourth for a compression that it does not know.
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError)
+# What zipfile raises for a damaged archive; the fifth for a compression that it does not know.
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError)
 
 
 def extract_models(file: Path, folder: Path) -> None:
@@ -54,7 +55,10 @@ def extract_models(file: Path, folder: Path) -> None:
                 )
             for entry in entries:
                 _extract(archive, entry, folder)
-    except (*ZIP_ERRORS, FileExistsError, NotADirectoryError) as error:  # a file where a folder or another file stands
+    except (*ZIP_ERRORS, OSError) as error:
+        # bzip2 says OSError for damaged data, without a number; files may stand where the archive has folders.
+        if isinstance(error, OSError) and not isinstance(error, FileExistsError | NotADirectoryError) and error.errno:
+            raise
         reason = f"it is no zip, or a damaged one: {' '.join(str(error).split())[:200]}"
         raise FormatError(reason, code="not_a_zip", file=file, remedy="Fetch it again") from None
 
