@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
@@ -61,15 +62,14 @@ def map_cases(
 
 def _track(futures: Iterable[Future[Result]], title: str) -> Iterable[Future[Result]]:
     pending = set(futures)
-    if not title or not pending:
+    # A bar that cannot move would leave empty lines in a log.
+    if not title or not pending or not sys.stderr.isatty():
         yield from _finished(pending)
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
-    # A bar that cannot move would leave empty lines in a log.
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=len(pending))
         for future in _finished(pending):
             yield future

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import statistics
 import subprocess
@@ -26,11 +27,14 @@ def clock_command(
 
     Args:
         command: the executable and its arguments.
-        environment: this process's where None.
+        environment: this process's where None. Python keeps its bytecode there, as everywhere but in some containers:
+            a command that compiles all its modules anew each time is none that users start.
         log: a file for what the command says; it is thrown away where None.
     Returns:
         its times. Children count once they were waited for, which a process that ends properly does.
     """
+    environment = {**(os.environ if environment is None else environment)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before, began = _children_cpu(), time.perf_counter()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     clocked = Clocked(time.perf_counter() - began, _children_cpu() - before)

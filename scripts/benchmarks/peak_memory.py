@@ -23,15 +23,16 @@ def watch_memory(root: int, *, with_root: bool) -> Iterator[Peak]:
 
     Args:
         root: its id.
-        with_root: whether the process itself counts, or only its descendants.
+        with_root: whether the process itself counts, or only the descendants that begin from now on.
     Yields:
         the peak, which is final once the context is left.
     """
     peak, stop = Peak(), threading.Event()
+    older = frozenset[int]() if with_root else frozenset(list_tree(root)) - {root}
 
     def watch() -> None:
         while True:
-            peak.gb = max(peak.gb, measure_tree(root, with_root=with_root))
+            peak.gb = max(peak.gb, measure_tree(root, with_root=with_root, older=older))
             if stop.wait(PERIOD_S):
                 return
 
@@ -44,12 +45,13 @@ def watch_memory(root: int, *, with_root: bool) -> Iterator[Peak]:
         thread.join()
 
 
-def measure_tree(root: int, *, with_root: bool) -> float:
+def measure_tree(root: int, *, with_root: bool, older: frozenset[int] = frozenset()) -> float:
     """What a process and its descendants hold now, GB: the sum of what each has for itself (anonymous and shared
-    memory), and the mapped files of the one that maps most, since libraries lie in memory once for all."""
+    memory), and the mapped files of the one that maps most, since libraries lie in memory once for all. Children in
+    ``older`` are left out, with theirs."""
     own = mapped = 0
     parent = read_command(root)
-    for pid in list_tree(root):
+    for pid in list_tree(root, older):
         # A child that was made but has not begun its program yet still shows its parent's memory.
         if read_command(pid) == parent and not (with_root and pid == root):
             continue
@@ -59,11 +61,13 @@ def measure_tree(root: int, *, with_root: bool) -> float:
     return (own + mapped) * 1024 / 1e9
 
 
-def list_tree(root: int) -> list[int]:
-    """A process and its descendants, itself first; those that ended meanwhile are left out."""
+def list_tree(root: int, older: frozenset[int] = frozenset()) -> list[int]:
+    """A process and its descendants without those in ``older``, itself first; what ended meanwhile is left out."""
     found, waiting = [], [root]
     while waiting:
         pid = waiting.pop()
+        if pid in older:
+            continue
         found.append(pid)
         for task in list_tasks(pid):
             with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel
@@ -12,7 +13,7 @@ import pytest
 from benchmarks.contestants import Taken, add_up, compare, measure_command
 from benchmarks.masks import count_differing, score_folder
 from benchmarks.nnunet_recipes import RECIPES, Recipe
-from benchmarks.peak_memory import list_tree
+from benchmarks.peak_memory import list_tree, measure_tree
 
 
 def write_mask(folder: Path, values: list[int], shift_mm: float = 0.0) -> None:
@@ -60,7 +61,12 @@ def test_a_round_adds_times_and_keeps_the_peak() -> None:
 def test_memory_of_grandchildren_counts() -> None:
     hold = "import time; held = bytearray(300_000_000); held[::4096] = b'x' * len(held[::4096]); time.sleep(0.5)"
     outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}], check=True)"
-    taken = measure_command([sys.executable, "-c", outer])
+    older = "import sys; held = bytearray(200_000_000); held[::4096] = b'x' * len(held[::4096]); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", older], stdin=subprocess.PIPE) as child:
+        while measure_tree(child.pid, with_root=True) < 0.2:
+            time.sleep(0.01)
+        taken = measure_command([sys.executable, "-c", outer])
+        child.communicate()
     assert 0.3 < taken.peak_gb < 0.45
     assert taken.wall_s > 0.5
 

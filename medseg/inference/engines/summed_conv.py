@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
 
 import numpy as np
 import torch
@@ -23,7 +25,12 @@ CHANNELS_AT_ONCE = 16
 # So many sums of an output stay in the first cache while all neighbours are added to them (our own measurement).
 PART_SUMS = 1200
 
+# Images up to 16 MB stand where the last one stood.
+KEPT_VALUES = 2**22
+
 Triple = tuple[int, int, int]
+
+_own = threading.local()
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,16 @@ class SummedWeights:
     Args:
         weights: (outputs / 4, terms / 3, 4, 3), float32, zeros for outputs beyond the last.
         bias: per output, float32, likewise.
-        terms: channel and place in the kernel (a, b, c) of each term, (terms, 4).
         outputs: how many there are.
+        kernel: its size along a, b, c.
+        order: of the sums.
     """
 
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
-    terms: NDArray[np.int64]
     outputs: int
+    kernel: Triple
+    order: Order
 
 
 def list_orders(weight: torch.Size, *, unrolled: bool) -> list[Order]:
@@ -70,7 +79,8 @@ def list_orders(weight: torch.Size, *, unrolled: bool) -> list[Order]:
     if not unrolled:
         whole = channels < CHANNELS_AT_ONCE or channels % CHANNELS_AT_ONCE == 0
         return [Order(length, by_voxel=True)] if whole and length % TRIPLE == 0 else []
-    blocks = dict.fromkeys([length if length <= BLOCKS[0] else length // 2, *BLOCKS, length])
+    likely = length if length <= BLOCKS[0] else length // 2 if length <= 2 * BLOCKS[0] else BLOCKS[0]
+    blocks = dict.fromkeys([likely, length // 2, *BLOCKS, length])
     if length % TRIPLE:
         return []
     return [Order(block, by_voxel=False) for block in blocks if 0 < block <= length and block % TRIPLE == 0]
@@ -86,87 +96,92 @@ def arrange_weights(weight: Tensor, bias: Tensor | None, order: Order) -> Summed
     Returns:
         the same numbers, four outputs side by side.
     """
-    outputs, channels, *kernel = weight.shape
-    numbers = torch.arange(weight[0].numel()).view(channels, *kernel)
-    if order.by_voxel:
-        numbers = numbers.view(-1, min(channels, CHANNELS_AT_ONCE), *kernel).movedim(1, -1)
-    sequence = numbers.reshape(-1)
+    outputs, channels, a, b, c = weight.shape
+    sequence = list_terms(order, channels, (a, b, c))
     missing = -outputs % QUAD
     sorted_ = functional.pad(weight.detach().reshape(outputs, -1)[:, sequence], (0, 0, 0, missing))
     quads = sorted_.reshape(-1, QUAD, len(sequence) // TRIPLE, TRIPLE).transpose(1, 2).contiguous()
     added = functional.pad(torch.zeros(outputs) if bias is None else bias.detach(), (0, missing))
-    terms = np.stack(np.unravel_index(sequence.numpy(), (channels, *kernel)), axis=1)
-    return SummedWeights(quads.numpy(), added.numpy(), terms, outputs)
+    return SummedWeights(quads.numpy(), added.numpy(), outputs, (a, b, c), order)
 
 
-def convolve_by_sums(x: Tensor, weights: SummedWeights, stride: Triple, padding: Triple, block: int) -> Tensor:
+def convolve_by_sums(x: Tensor, weights: SummedWeights, stride: Triple, padding: Triple) -> Tensor:
     """A 3D convolution, each output summed over its neighbours in the order of the weights.
 
     Args:
         x: (channel, a, b, c), float32.
         weights: of ``arrange_weights``.
         stride, padding: along a, b, c.
-        block: of the order: so many terms are summed by themselves.
     Returns:
         (output, a, b, c).
     """
-    from medseg.inference.engines.conv_kernels import sum_terms
+    from medseg.inference.engines.conv_kernels import count_sums, sum_terms
 
-    image = _deal_out(x, stride, padding)
-    kernel = weights.terms.max(0)[1:] + 1
-    lengths = [length + 2 * around for length, around in zip(x.shape[1:], padding, strict=True)]
-    a, b, c = ((length - int(size)) // step + 1 for length, size, step in zip(lengths, kernel, stride, strict=True))
-    starts, flat = image.find(weights.terms), image.values.numpy()
+    part = _part_image(x.shape[1:], stride, padding)
+    starts = _find_starts(weights.order, len(x), weights.kernel, stride, part)
+    flat = _deal_out(x, stride, padding, part)
+    a, b, c = (
+        (length + 2 * around - size) // step + 1
+        for length, around, size, step in zip(x.shape[1:], padding, weights.kernel, stride, strict=True)
+    )
     result = torch.empty(weights.outputs, a, b, c)
-    target = result.numpy()
-    _, lines, line = image.part
+    target, block = result.numpy(), weights.order.block
+    _, lines, line = part
     rows = (a - 1) * lines + b
     each = max(1, PART_SUMS // line)
 
     def compute(first: int, last: int) -> None:
-        for part in range(first, last):
-            start, stop = part * each, min((part + 1) * each, rows)
-            sum_terms(flat, starts, weights.weights, weights.bias, block, (lines, line), start, stop, target)
+        room = torch.empty(2 * QUAD * count_sums(each, line, c)).numpy()  # PyTorch's memory begins at 64 bytes
+        for number in range(first, last):
+            ends = number * each, min((number + 1) * each, rows)
+            sum_terms(flat, starts, weights.weights, weights.bias, block, (lines, line), *ends, room, target)
 
     share_out(compute, -(-rows // each))
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class _Image:
-    """An image with zeros around it, in which neighbouring outputs read neighbouring values.
-
-    Args:
-        values: channel by channel, flat. With a stride of two along an axis, every second voxel along it makes a part
-            of the image, the others make another.
-        strides: along a, b, c.
-        part: planes, lines and values of a line in each part.
-    """
-
-    values: Tensor
-    strides: Triple
-    part: Triple
-
-    def find(self, terms: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where the first output's neighbours stand, by channel and place in the kernel, (terms, 4)."""
-        channel, i, j, k = terms.T
-        (p, q, r), (planes, lines, line) = self.strides, self.part
-        part = ((channel * p + i % p) * q + j % q) * r + k % r
-        return np.ascontiguousarray(((part * planes + i // p) * lines + j // q) * line + k // r)
+def _part_image(shape: Sequence[int], strides: Triple, padding: Triple) -> Triple:
+    """Planes, lines and values of a line in each part of an image: with a stride of two along an axis, every second
+    voxel along it, zeros around the image counted, makes a part, the others make another."""
+    a, b, c = (-(-(length + 2 * around) // step) for length, around, step in zip(shape, padding, strides, strict=True))
+    return a, b, c
 
 
-def _deal_out(x: Tensor, strides: Triple, padding: Triple) -> _Image:
-    channels, *lengths = x.shape
-    p, q, r = padding
-    part: Any = tuple(
-        -(-(length + 2 * around) // step) for length, around, step in zip(lengths, padding, strides, strict=True)
-    )
-    padded = [count * step for count, step in zip(part, strides, strict=True)]
-    room = x.new_zeros(channels * math.prod(padded) + WIDTH)
-    around = room[: len(room) - WIDTH].view(channels, *padded)
-    around[:, p : p + lengths[0], q : q + lengths[1], r : r + lengths[2]] = x
-    if strides != (1, 1, 1):
-        pairs = [value for pair in zip(part, strides, strict=True) for value in pair]
-        dealt = around.view(channels, *pairs).permute(0, 2, 4, 6, 1, 3, 5)
-        room = functional.pad(dealt.reshape(-1), (0, WIDTH))
-    return _Image(room, strides, part)
+def _deal_out(x: Tensor, strides: Triple, padding: Triple, part: Triple) -> NDArray[np.float32]:
+    """An image with zeros around it, part by part, flat, in which neighbouring outputs read neighbouring values."""
+    from medseg.inference.engines.conv_kernels import deal_out
+
+    count = len(x) * math.prod(strides) * math.prod(part)
+    flat = _borrow(count + WIDTH)
+    flat[count:] = 0
+    channels, a, b, c = x.shape
+    deal_out(x.flatten().numpy(), (channels, a, b, c), strides, padding, part, flat)
+    return flat
+
+
+def _borrow(count: int) -> NDArray[np.float32]:
+    """Room for so many values that this thread uses until it asks again: memory fresh from the system costs more time
+    than is needed to fill it."""
+    if count > KEPT_VALUES:
+        return torch.empty(count).numpy()
+    if len(getattr(_own, "room", ())) < count:
+        _own.room = torch.empty(count).numpy()
+    room: NDArray[np.float32] = _own.room[:count]
+    return room
+
+
+@cache
+def _find_starts(order: Order, channels: int, kernel: Triple, strides: Triple, part: Triple) -> NDArray[np.int64]:
+    """Where the first output's neighbour of each term stands in an image that was dealt out."""
+    channel, i, j, k = np.unravel_index(list_terms(order, channels, kernel).numpy(), (channels, *kernel))
+    (p, q, r), (planes, lines, line) = strides, part
+    number = ((channel * p + i % p) * q + j % q) * r + k % r
+    return np.ascontiguousarray(((number * planes + i // p) * lines + j // q) * line + k // r)
+
+
+def list_terms(order: Order, channels: int, kernel: Sequence[int]) -> Tensor:
+    """The places of an output's terms among its weights (channel, a, b, c), in the order of the sum."""
+    numbers = torch.arange(channels * math.prod(kernel)).view(channels, *kernel)
+    if order.by_voxel:
+        numbers = numbers.view(-1, min(channels, CHANNELS_AT_ONCE), *kernel).movedim(1, -1)
+    return numbers.reshape(-1)

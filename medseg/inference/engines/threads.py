@@ -36,7 +36,13 @@ def choose_apart(patch_sizes: Iterable[Sequence[int]]) -> int:
 
 def is_one_of_many() -> bool:
     """Whether this thread computes for one in which PyTorch may use several."""
-    return getattr(_own, "is_one_of_many", False)
+    return hasattr(_own, "threads")
+
+
+def count_threads() -> int:
+    """How many threads PyTorch may use: in one of many, those of the thread for which it computes."""
+    threads: int = _own.threads if is_one_of_many() else torch.get_num_threads()
+    return threads
 
 
 def share_out(work: Callable[[int, int], None], count: int, multiple: int = 1) -> None:
@@ -81,16 +87,16 @@ def _compute(function: Callable[..., Result], *arguments: object) -> Result:
         return function(*arguments)
 
 
-def _begin() -> None:
+def _begin(threads: int) -> None:
     torch.get_num_threads()  # a thread's first look at it sets it to what was set last in any thread
     torch.set_num_threads(1)
-    _own.is_one_of_many = True
+    _own.threads = threads
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads in which PyTorch uses no others."""
-    pool = ThreadPoolExecutor(threads, "engine", initializer=_begin)
+    pool = ThreadPoolExecutor(threads, "engine", initializer=_begin, initargs=(threads,))
     # All begin now: what they set is also what PyTorch would give to threads that begin later, until it is set back.
     together = threading.Barrier(threads)
     for started in [pool.submit(together.wait) for _ in range(threads)]:

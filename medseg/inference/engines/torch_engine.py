@@ -86,45 +86,60 @@ def make_torch_forward(network: nn.Module, dimensions: int, device: torch.device
             logger.warning("%s has no arithmetic in bfloat16; float32 is used, which is faster there", device)
     if device.type == "cpu" and isinstance(network, UNet):
         fused = fuse_blocks(network, lowered=lowered != torch.float32)
-        return _one_by_one(fused, dimensions, lowered, plain=network)
+        return WindowByWindow(fused, dimensions, lowered, shares=True)
     if device.type == "cpu" and lowered == torch.float32:
-        return _one_by_one(network, dimensions, lowered)
+        return WindowByWindow(network, dimensions, lowered, shares=False)
     forward = as_forward(network, dimensions, lowered)
     return capture_forward(forward) if device.type == "cuda" else forward
 
 
-def _one_by_one(network: nn.Module, dimensions: int, dtype: torch.dtype, *, plain: nn.Module | None = None) -> Forward:
-    """Windows each by itself: as a batch a sum could be another, and a processor would be no faster.
+class WindowByWindow:
+    """A network as a function of windows, each computed by itself: as a batch a sum could be another, and a processor
+    would be no faster.
 
-    With ``plain``, the network that ``network`` is a faster copy of, each has a thread; in float32 once it is seen that
-    a thread alone gives the bits that all threads give to ``plain``.
+    Args:
+        network: gives a list with the finest logits.
+        dimensions: 2 for a network of slices.
+        dtype: of its arithmetic.
+        shares: whether threads may compute windows beside each other; in float32 they do where a thread alone gives the
+            bits that all threads give together.
     """
-    layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
-    seen: dict[tuple[torch.Size, int], bool] = {}
 
-    def compute(window: Tensor) -> Tensor:
-        window = window.contiguous() if dtype == torch.float32 else window.contiguous(memory_format=layout)
-        logits: Tensor = network(window)[0]
-        return logits.float()
-
-    def agrees(shape: torch.Size) -> bool:
-        if plain is None or dtype != torch.float32:
-            return plain is not None
-        key = (shape, torch.get_num_threads())
-        if key not in seen:
-            window = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-            seen[key] = torch.equal(compute_apart(compute, window), plain(window)[0])
-            if not seen[key]:
-                logger.info("a thread for each window would change last digits here; windows go one after another")
-        return seen[key]
+    def __init__(self, network: nn.Module, dimensions: int, dtype: torch.dtype, *, shares: bool) -> None:
+        self.network, self.dimensions, self.dtype, self.shares = network, dimensions, dtype, shares
+        self.layout: Any = torch.channels_last_3d if dimensions == 3 else torch.channels_last
+        self.seen: dict[tuple[torch.Size, int], bool] = {}
 
     @torch.inference_mode()
-    def forward(windows: Tensor) -> Tensor:
-        x = windows.squeeze(2) if dimensions == 2 else windows
-        each = list(x.to(dtype)[:, None])
-        apart = len(each) > 1 and torch.get_num_threads() > 1 and agrees(each[0].shape)
-        answers = compute_each(compute, each) if apart else [compute(window) for window in each]
+    def __call__(self, windows: Tensor) -> Tensor:
+        """(window, channel, a, b, c) to logits (window, output, a, b, c), float32."""
+        x = windows.squeeze(2) if self.dimensions == 2 else windows
+        each = list(x.to(self.dtype)[:, None])
+        apart = len(each) > 1 and torch.get_num_threads() > 1 and self._may_share(each[0].shape)
+        answers = compute_each(self._compute, each) if apart else [self._compute(window) for window in each]
         logits = torch.cat(answers) if len(answers) > 1 else answers[0]
-        return (logits.unsqueeze(2) if dimensions == 2 else logits).contiguous()
+        return (logits.unsqueeze(2) if self.dimensions == 2 else logits).contiguous()
 
-    return forward
+    def agrees_apart(self, window: torch.Size) -> bool:
+        """Whether a thread alone gives the bits that all threads give together to a window (channel, a, b, c)."""
+        return self._agrees(torch.Size([1, window[0], *window[2:]] if self.dimensions == 2 else [1, *window]))
+
+    def _compute(self, window: Tensor) -> Tensor:
+        window = window.contiguous() if self.dtype == torch.float32 else window.contiguous(memory_format=self.layout)
+        logits: Tensor = self.network(window)[0]
+        return logits.float()
+
+    def _may_share(self, shape: torch.Size) -> bool:
+        return self.shares and (self.dtype != torch.float32 or self._agrees(shape))
+
+    @torch.inference_mode()
+    def _agrees(self, shape: torch.Size) -> bool:
+        key = (shape, torch.get_num_threads())
+        if key not in self.seen:
+            window = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(self.dtype)
+            # All threads first: they find out how layers of these shapes are computed.
+            together = self._compute(window)
+            self.seen[key] = torch.equal(compute_apart(self._compute, window), together)
+            if not self.seen[key]:
+                logger.info("a thread for each window would change last digits here; windows go one after another")
+        return self.seen[key]

@@ -15,7 +15,7 @@ from medseg.inference.engines.summed_conv import (
     convolve_by_sums,
     list_orders,
 )
-from medseg.inference.engines.threads import share_out
+from medseg.inference.engines.threads import count_threads, is_one_of_many, share_out
 
 # PyTorch's `use_mkldnn` (Convolution.cpp): of a single image, smaller products of channels and the first two axes are
 # not computed by oneDNN but unrolled: every voxel with its neighbours becomes a column, and one product of matrices
@@ -29,6 +29,9 @@ LONGEST_COLUMN = 2048
 NARROW_OUTPUTS = 8
 
 Triple = tuple[int, int, int]
+
+# By image, weights, stride, padding, threads, and whether PyTorch unrolls.
+_orders: dict[tuple[torch.Size, torch.Size, Triple, Triple, int, bool], Order | None] = {}
 
 
 class UnrolledConv(nn.Module):
@@ -57,14 +60,13 @@ class UnrolledConv(nn.Module):
         if not unrolled and not _is_narrow(conv, x):
             y: Tensor = conv(x)
             return y
-        threads = torch.get_num_threads()
         shapes = (x.shape[1:], conv.weight.shape, self.stride, self.padding)
-        order = _find_order(*shapes, threads, unrolled)
+        order = _recall_order(*shapes, unrolled)
         if order is not None:
             if order not in self.arranged:
                 self.arranged[order] = arrange_weights(conv.weight, conv.bias, order)
-            return convolve_by_sums(x[0], self.arranged[order], self.stride, self.padding, order.block)[None]
-        if unrolled and _has_same_bits(*shapes, threads):
+            return convolve_by_sums(x[0], self.arranged[order], self.stride, self.padding)[None]
+        if unrolled and _has_same_bits(*shapes, torch.get_num_threads()):
             return convolve_in_parts(x[0], conv.weight, conv.bias, self.stride, self.padding)[None]
         y = conv(x)
         return y
@@ -134,7 +136,17 @@ def _is_narrow(conv: nn.Conv3d, x: Tensor) -> bool:
     return single and conv.out_channels <= NARROW_OUTPUTS and x[0].numel() > UNROLLED_UP_TO
 
 
-@cache
+def _recall_order(
+    image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, unrolled: bool
+) -> Order | None:
+    """The order that was found for these shapes. One of many threads, in which the library might sum in another order
+    than all together, looks for none."""
+    shapes = (image, weight, stride, padding, count_threads(), unrolled)
+    if shapes not in _orders and not is_one_of_many():
+        _orders[shapes] = _find_order(*shapes)
+    return _orders.get(shapes)
+
+
 def _find_order(
     image: torch.Size, weight: torch.Size, stride: Triple, padding: Triple, threads: int, unrolled: bool
 ) -> Order | None:
@@ -145,7 +157,7 @@ def _find_order(
     x, kernel, bias, whole = _draw_example(image, weight, stride, padding, threads)
     for order in list_orders(weight, unrolled=unrolled):
         arranged = arrange_weights(kernel, bias, order)
-        if torch.equal(whole, convolve_by_sums(x, arranged, stride, padding, order.block)):
+        if torch.equal(whole, convolve_by_sums(x, arranged, stride, padding)):
             return order
     return None
 
@@ -165,6 +177,6 @@ def _draw_example(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """An image, weights and a bias of these shapes, always the same, and PyTorch's convolution of them."""
     generator = torch.Generator().manual_seed(threads)
-    x, kernel = torch.randn(image, generator=generator), torch.randn(weight, generator=generator)
-    bias = torch.randn(weight[0], generator=generator)
+    x, kernel = torch.rand(image, generator=generator) - 0.5, torch.rand(weight, generator=generator) - 0.5
+    bias = torch.rand(weight[0], generator=generator)
     return x, kernel, bias, functional.conv3d(x[None], kernel, bias, stride, padding)[0]

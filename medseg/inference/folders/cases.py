@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import Counter
@@ -155,11 +156,12 @@ def _sum_up(outcomes: Sequence[CaseOutcome], count: int, seconds: float) -> str:
 @contextlib.contextmanager
 def _show_progress(count: int) -> Iterator[Callable[[], None]]:
     """A bar on standard error; gives what to call after each case."""
+    if not sys.stderr.isatty():  # a bar that cannot move would leave empty lines in a log
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
-    # A bar that cannot move would leave empty lines in a log.
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("predict", total=count)
         yield lambda: progress.advance(task)
