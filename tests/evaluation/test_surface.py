@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medseg.evaluation import surface
 from medseg.shapes.surfaces import SurfaceDistances, measure_surface_distances
@@ -23,6 +25,23 @@ def test_areas_weigh_every_metric():
     assert surface.measure_hd95(distances) == 4
     # The far element now holds less than 5 % of its surface, and does not count any more.
     assert surface.measure_hd95(make([4, 0, 1], [0.04, 0.6, 0.36], [0.5, 0], [1, 9])) == 1
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.0, 0.5, 1.0, 1.4, 30.0]) | st.floats(0, 1e6), st.floats(0.01, 5)), min_size=1
+    ),
+    st.floats(0.01, 1.0),
+)
+@settings(max_examples=300, deadline=None)
+def test_percentiles_are_those_of_sorted_distances(elements, part):
+    values, weights = (np.array(column) for column in zip(*elements, strict=True))
+    order = np.argsort(values, kind="stable")
+    held = np.cumsum(weights[order])
+    found = surface._find_percentile(values, weights, part)
+    # A sum in another order may reach a part a rounding earlier or later.
+    places = np.searchsorted(held / held[-1], [part - 1e-9, part + 1e-9])
+    assert found in values[order[places[0] : min(places[1], values.size - 1) + 1]]
 
 
 def test_an_empty_mask_is_infinitely_far():
