@@ -109,7 +109,9 @@ class Geometry:
 
     def same_grid(self, other: Geometry, tolerance_voxels: float = SAME_GRID_TOLERANCE_VOXELS) -> bool:
         """Whether every voxel of both grids lies at the same place within the tolerance."""
-        return self.shape == other.shape and self.largest_shift_voxels(other) <= tolerance_voxels
+        if self.shape != other.shape:
+            return False
+        return np.array_equal(self.affine, other.affine) or self.largest_shift_voxels(other) <= tolerance_voxels
 
     def largest_shift_voxels(self, other: Geometry) -> float:
         """How far apart the two grids' corner voxels lie at most, in voxels of this grid."""

@@ -30,9 +30,15 @@ def tabulate_areas(spacing_mm: Sequence[float]) -> NDArray[np.float64]:
         that marching cubes (Lorensen and Cline, Computer Graphics 1987;21(4):163-169) lays through the middles of
         the cube's cut edges, built up here from its rules.
     """
-    i, j, k = (float(value) for value in spacing_mm)
+    i, j, k = spacing_mm
+    return _tabulate_areas(float(i), float(j), float(k))
+
+
+@functools.lru_cache(maxsize=32)
+def _tabulate_areas(i: float, j: float, k: float) -> NDArray[np.float64]:
     normals = _tabulate_normals() * np.array([j * k, i * k, i * j])
     areas: NDArray[np.float64] = np.sqrt((normals**2).sum(axis=-1)).sum(axis=-1)
+    areas.setflags(write=False)
     return areas
 
 
