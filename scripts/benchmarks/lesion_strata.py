@@ -43,13 +43,16 @@ class Counts:
         return 2 * len(self.found) / total if total else None
 
 
-def count_lesions(predictions: Path, references: Path, cases: Sequence[str], label: int) -> Counts:
+def count_lesions(
+    predictions: Path, references: Path, cases: Sequence[str], label: int, minimum_ml: float = 0.0
+) -> Counts:
     """Match each predicted lesion to a real one that it overlaps, over all cases.
 
     Args:
         predictions, references: folders of ``CASE.nii.gz``.
         cases: which.
         label: the lesions' value.
+        minimum_ml: a predicted component below it is none; real lesions all count.
     Returns:
         the volumes of all.
     """
@@ -59,7 +62,8 @@ def count_lesions(predictions: Path, references: Path, cases: Sequence[str], lab
     for case in cases:
         files = [nibabel.load(folder / f"{case}.nii.gz") for folder in (predictions, references)]
         predicted, true = (np.asarray(file.dataobj) == label for file in files)
-        count_case(predicted, true, float(np.prod(files[1].header.get_zooms()[:3])) / 1000, counts)
+        voxel_ml = float(np.prod(files[1].header.get_zooms()[:3])) / 1000
+        count_case(_remove_small(predicted, minimum_ml / voxel_ml), true, voxel_ml, counts)
     return counts
 
 
@@ -74,6 +78,15 @@ def count_case(predicted: NDArray[np.bool_], true: NDArray[np.bool_], voxel_ml: 
         (counts.found if partner else counts.missed).append(float(volume))
     real = {partner for partner in matched.partners if partner}
     counts.false += [float(volume) for number, volume in enumerate(volumes[0], start=1) if number not in real]
+
+
+def _remove_small(mask: NDArray[np.bool_], voxels: float) -> NDArray[np.bool_]:
+    from medseg.shapes.components import find_components
+
+    parts = find_components(mask)[0]
+    kept = np.bincount(parts.ravel()) >= voxels
+    kept[0] = False
+    return kept[parts]
 
 
 def format_strata(arms: dict[str, Counts]) -> list[str]:

@@ -91,6 +91,8 @@ def test_strata_count_found_missed_and_false(tmp_path: Path) -> None:
         file = nibabel.Nifti1Image(mask.astype(np.uint8), np.diag([4, 2, 5, 1]))
         nibabel.save(file, tmp_path / folder / "a.nii.gz")
     assert count_lesions(tmp_path / "predicted", tmp_path / "true", ["a"], 1) == counts
+    large = count_lesions(tmp_path / "predicted", tmp_path / "true", ["a"], 1, minimum_ml=0.05)
+    assert (large.found, sorted(large.missed), large.false) == ([], [0.08, 4.0], [])
     table = format_strata({"default": counts})
     assert len(table) == 8
     assert table[-1].split() == ["all", "2", "0.500", "0.500"]
