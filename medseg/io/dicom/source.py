@@ -37,6 +37,7 @@ class DicomSource:
         geometry: of the volume that was read, in RAS+ as everywhere in medseg: i runs along a row of the picture (its
             columns), j down its rows, k from frame to frame.
         frames: in the order of k; empty where the volume was resampled (a tilted gantry) and lies between the planes.
+        resampled_frames: where ``frames`` is empty, the planes that the volume was resampled from.
     """
 
     series_uid: str
@@ -45,3 +46,4 @@ class DicomSource:
     modality: str
     geometry: Geometry
     frames: tuple[SourceFrame, ...]
+    resampled_frames: tuple[SourceFrame, ...] = ()
