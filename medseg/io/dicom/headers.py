@@ -136,3 +136,8 @@ class FrameHeader:
     moment: Moment = field(default_factory=Moment)
     patient: tuple[str, str, str] = field(default=("", "", ""), repr=False)
     study_date: str = field(default="", repr=False)
+
+    @property
+    def label(self) -> str:
+        """For messages: the file's name, and which frame of it."""
+        return f"{self.path.name} frame {self.number}" if self.number else self.path.name

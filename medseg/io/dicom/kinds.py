@@ -24,7 +24,10 @@ _NO_SCAN = {
 _PROJECTIONS = frozenset(
     ("CR", "DX", "MG", "IO", "PX", "RF", "XA", "RTIMAGE", "US", "IVUS", "ES", "GM", "SM", "XC", "OP")
 )
-_LOCALIZER_WORDS = re.compile(r"\b(?:localizers?|localisers?|scouts?|topograms?|surviews?)\b", re.IGNORECASE)
+_LOCALIZER_WORDS = re.compile(
+    r"(?<![a-z])(?:localizers?|localisers?|scouts?|topograms?|surviews?|surveys?|plane[ _-]?loc)(?![a-z])",
+    re.IGNORECASE,
+)
 _LOCALIZER_TYPES = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"))
 _PICTURE_TYPES = {"SCREEN SAVE": "a screenshot", "DOSE_INFO": "a dose report", "MOSAIC": (
     "a Siemens mosaic, many slices in one picture"
