@@ -63,7 +63,7 @@ def _move(plane: NDArray[np.float32], by: float, length: int, axis: int, fill: n
     edge_low, edge_high = plane[_along(axis, 0, 1)], plane[_along(axis, count - 1, count)]
     before = np.concatenate([edge_low, plane], axis)
     after = np.concatenate([plane, edge_high], axis)
-    moved[_along(axis, whole, whole + count + 1)] = share * before + (1 - share) * after
+    moved[_along(axis, whole, whole + count + 1)] = after + share * (before - after)
     return moved
 
 
@@ -97,7 +97,8 @@ def even_out(array: NDArray[Any], stack: Stack) -> tuple[NDArray[np.float32], fl
     for index, place in enumerate(np.linspace(0, distances[-1], count)):
         after = min(max(int(np.searchsorted(distances, place)), 1), len(distances) - 1)
         share = (place - distances[after - 1]) / (distances[after] - distances[after - 1])
-        target[index] = (1 - share) * array[:, :, after - 1].T + share * array[:, :, after].T
+        before = array[:, :, after - 1].T.astype(np.float32)
+        target[index] = before + share * (array[:, :, after].T - before)
     return target.transpose(2, 1, 0), float(distances[-1]) / (count - 1)
 
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from medseg.core.errors import GeometryError, MedsegError
 from medseg.io.dicom.headers import FrameHeader
-from medseg.io.dicom.stacking import place_of, read_axes
+from medseg.io.dicom.stacking import FEWEST_PLANES, place_of, read_axes
 
 # Cosines that differ by less are rounded ones: over 512 voxels of 0.7 mm they move a corner by 0.07 mm.
 SAME_DIRECTION = 2e-4
 # Localizers' and reformatted orientations are far apart; planes that turn by less belong to one odd acquisition.
 SMALLEST_TURN_DEGREES = 20.0
+# Pixel spacings that differ by less, relatively, are one.
 SAME_PIXEL = 1e-3
 _REMEDY = "Move what does not belong to the scan elsewhere, or export the series again"
 _NAMES = ("sagittal", "coronal", "axial")
@@ -31,8 +32,8 @@ def split_grids(planes: Sequence[FrameHeader]) -> list[tuple[str, tuple[FrameHea
         planes: with a place.
     Returns:
         for each grid what sets it apart, in words (empty where there is one grid), its planes, and why it cannot be
-        used. A property of a single plane, or orientations that differ by little, are a fault of the series, which then
-        stays in one piece.
+        used. A property of one or two planes, or orientations that differ by little, are a fault of the series, which
+        then stays in one piece.
     """
     parts: list[tuple[str, tuple[FrameHeader, ...]]] = [("", tuple(planes))]
     try:
@@ -54,12 +55,12 @@ def _add(label: str, words: str, several: bool) -> str:
 
 def _refuse_strays(groups: _Groups, code: str, name: str) -> None:
     sizes = [len(group) for _, group in groups]
-    if len(groups) < 2 or min(sizes) > 1:
+    if len(groups) < 2 or min(sizes) >= FEWEST_PLANES:
         return
-    words, stray = min(groups, key=lambda item: len(item[1]))
-    others, most = max(groups, key=lambda item: len(item[1]))
+    by_size = sorted(groups, key=lambda item: len(item[1]))
+    (words, stray), (others, most) = by_size[0], by_size[-1]
     raise GeometryError(
-        f"the series mixes {name}: {stray[0].label} is {words}, {len(most)} others are {others}"
+        f"the series mixes {name}: {stray[0].label} is {words}, {len(most)} slices are {others}"
         + (f", {len(groups)} kinds in all" if len(groups) > 2 else ""),
         code=code,
         file=stray[0].path,

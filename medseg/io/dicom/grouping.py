@@ -102,10 +102,15 @@ def _find_conflict(members: Sequence[FrameHeader]) -> MedsegError | None:
         known = instances.setdefault(member.sop_instance_uid, member) if member.sop_instance_uid else member
         if known is not member:
             return FormatError(
-                f"{known.path.name} and {member.path.name} name the same instance and differ", code="two_versions",
+                f"{_show_near(known)} and {_show_near(member)} name the same instance and differ", code="two_versions",
                 file=member.path, remedy="Keep the right one of them",
             )  # fmt: skip
     return None
+
+
+def _show_near(header: FrameHeader) -> str:
+    """A file with the folder it lies in: what a copy elsewhere shares is its name."""
+    return f"{header.path.parent.name}/{header.path.name}"
 
 
 def _report_conflict(code: str, what: str, word: str, first: FrameHeader, other: FrameHeader) -> DatasetError:
@@ -167,6 +172,6 @@ def _list_planes(members: Iterable[FrameHeader]) -> Iterable[FrameHeader]:
         if member.pixels is not None and (member.pixels.frames > 1 or member.place is None):
             from medseg.io.dicom.enhanced import list_frames
 
-            yield from list_frames(member.path)
+            yield from list_frames(member)
         else:
             yield member

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import GeometryError
 from medseg.io.dicom.headers import FrameHeader, Moment
-from medseg.io.dicom.stacking import SAME_PLACE_MM, find_fault, lay_out, measure_distances
+from medseg.io.dicom.stacking import FEWEST_PLANES, SAME_PLACE_MM, find_fault, lay_out, measure_distances
 
 # Volumes of one series cover the same ground: at least this share of their places is common to them.
 SHARED_PLACES = 0.5
 # Two acquisitions of one series may overlap where they meet by this share of the shorter one.
 LARGEST_OVERLAP = 0.5
-# Fewer planes are always evenly spaced, so that they prove nothing.
-FEWEST_PLANES = 3
 # Share of the mean distance between planes below which two are at one place, where they lie closer than usual.
 SAME_PLACE_SHARE = 0.05
 

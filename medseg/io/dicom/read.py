@@ -15,7 +15,7 @@ from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import IMAGE
 from medseg.io.dicom.series import DicomSeries
 from medseg.io.dicom.source import DicomSource, SourceFrame
-from medseg.io.dicom.stacking import Stack, find_fault, lay_out, make_geometry, place_of
+from medseg.io.dicom.stacking import Stack, find_doubt, find_fault, lay_out, make_geometry, place_of
 from medseg.io.guard import check_geometry
 
 TILTS, GAPS = ("refuse", "resample"), ("refuse", "interpolate")
@@ -71,7 +71,7 @@ def plan_stack(series: DicomSeries, *, tilt: str = "refuse", gaps: str = "refuse
     if series.kind != IMAGE:
         raise FormatError(f"the series is no image but {series.kind}", code="no_image", file=series.files[0])
     stack = lay_out(series.planes)
-    fault = find_fault(stack)
+    fault = find_fault(stack) or find_doubt(stack)
     if fault is not None and not (gaps == "interpolate" and fault.code in _FILLABLE):
         raise fault
     if stack.tilt_degrees and tilt == "refuse":

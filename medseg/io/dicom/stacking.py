@@ -21,6 +21,10 @@ from medseg.io.dicom.headers import FrameHeader, Place
 SAME_PLACE_MM = 0.01
 # A plane may lie off the even grid by this share of the distance between planes: a rounded header, no other place.
 LARGEST_UNEVENNESS = 0.02
+# Fewer planes are always evenly spaced, so that their distance proves nothing.
+FEWEST_PLANES = 3
+# Two planes are taken for neighbours where their distance is their stated thickness, give or take this share.
+NEIGHBOUR_TOLERANCE = 0.5
 # In-plane: how far, in voxels, planes may lie off a straight pile before they count as shifted or tilted.
 LARGEST_SHIFT_VOXELS = 0.1
 # A gap is one of whole planes where its width is a multiple of the distance between planes, give or take this share.
@@ -143,6 +147,27 @@ def find_fault(stack: Stack) -> GeometryError | None:
         planes that lie sideways of the others.
     """
     return _find_repeat(stack) or _find_gap(stack) or _find_shift(stack)
+
+
+def find_doubt(stack: Stack) -> GeometryError | None:
+    """Why two planes cannot be taken for neighbours: nothing says that none is missing between them.
+
+    Args:
+        stack: as it was laid out.
+    Returns:
+        an error; None for a single plane, for three and more, and for two that lie as far apart as they are thick.
+    """
+    if len(stack.planes) != FEWEST_PLANES - 1:
+        return None
+    thickness = place_of(stack.planes[0]).thickness_mm
+    if thickness is not None and abs(stack.step_mm - thickness) <= NEIGHBOUR_TOLERANCE * thickness:
+        return None
+    stated = "no thickness is stated" if thickness is None else f"they are {thickness:.4g} mm thick"
+    return GeometryError(
+        f"2 slices {stack.step_mm:.4g} mm apart, expected at least {FEWEST_PLANES}: {stated}, so that slices may be"
+        " missing between them",
+        code="too_few_slices", file=stack.planes[0].path, remedy="Fetch the whole series",
+    )  # fmt: skip
 
 
 def _find_repeat(stack: Stack) -> GeometryError | None:
