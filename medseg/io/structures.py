@@ -77,7 +77,7 @@ def read_structures(
         array[inside] = scheme.labels[name][0]
     assert array is not None
     assert like is not None
-    return Segmentation(_decode_regions(array, scheme, source.path) if scheme.has_regions else array, like)
+    return Segmentation(decode_regions(array, scheme, source.path) if scheme.has_regions else array, like)
 
 
 def _refuse_several(values: NDArray[Any], path: Path) -> None:
@@ -86,8 +86,18 @@ def _refuse_several(values: NDArray[Any], path: Path) -> None:
         refuse_values(values[values != 0], "in a structure's file, expected 0 and one other", path)
 
 
-def _decode_regions(membership: NDArray[Any], scheme: LabelScheme, path: Path) -> NDArray[Any]:
-    # Each value belongs to a set of regions; a voxel's set of structures tells its value.
+def decode_regions(membership: NDArray[Any], scheme: LabelScheme, path: Path) -> NDArray[Any]:
+    """The values of a label map out of the set of regions that each voxel belongs to.
+
+    Args:
+        membership: (i, j, k), bit n set where the region n of ``scheme.names`` lies.
+        scheme: which values belong to which regions.
+        path: for the message.
+    Returns:
+        (i, j, k), uint8 or uint16.
+    Raises:
+        DatasetError: no value stands for some voxel's set of regions.
+    """
     codes, inverse = np.unique(membership, return_inverse=True)
     value_of = {
         sum(1 << n for n, group in enumerate(scheme.labels.values()) if value in group): value

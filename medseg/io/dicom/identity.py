@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from medseg.core.errors import FormatError
@@ -67,13 +66,16 @@ def read_identity(source: DicomSource) -> Any:
             header.decode()
         except Exception as error:  # pydicom raises errors of every kind on damaged files
             raise FormatError(
-                f"its patient cannot be read: {type(error).__name__}", code="corrupt", file=path, remedy="Fetch it again"
+                f"its patient cannot be read: {type(error).__name__}",
+                code="corrupt",
+                file=path,
+                remedy="Fetch it again",
             ) from None
     found = str(header.get("SeriesInstanceUID", ""))
     if found != source.series_uid:
         raise FormatError(
-            f"the file belongs to the series {found or 'of no name'}, expected {source.series_uid}", code="other_series",
-            file=path, remedy="Do not change the series while it is segmented",
+            f"the file belongs to the series {found[:80] or 'of no name'}, expected {source.series_uid}",
+            code="other_series", file=path, remedy="Do not change the series while it is segmented",
         )  # fmt: skip
     return header
 
@@ -122,13 +124,13 @@ def copy_identity(header: Any, target: Any) -> None:
     target.SpecificCharacterSet = "ISO_IR 192"
     with quiet():
         for keyword in (*_REQUIRED, *_OPTIONAL):
-            element = header[keyword] if keyword in header else None
-            value = None if element is None else str(element.value) if element.VR == "PN" else element.value
-            if value is not None and keyword not in _KEPT and not _is_valid(element.VR, value):
-                value = None
-            if value is not None and element is not None:
-                target[keyword] = DataElement(element.tag, element.VR, value, already_converted=element.VR == "SQ")
-            elif keyword in _REQUIRED:
+            if keyword in header:
+                element = header[keyword]
+                value = str(element.value) if element.VR == "PN" else element.value
+                if keyword in _KEPT or _is_valid(element.VR, value):
+                    target[keyword] = DataElement(element.tag, element.VR, value)
+                    continue
+            if keyword in _REQUIRED:
                 setattr(target, keyword, None)
 
 
