@@ -1,0 +1,34 @@
+"""RTSTRUCTs of three sarcoma patients: the masks that other software made of them, voxel for voxel."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medseg.io.dicom.grouping import find_series
+from medseg.io.dicom.read import read_series
+from medseg.io.dicom.roi_names import RoiRule, RoiRules
+from medseg.io.dicom.rtstruct_masks import draw_structures
+from medseg.io.dicom.rtstruct_read import read_structure_set
+from medseg.io.masks import read_segmentation
+
+DATA = Path(os.environ.get("MEDSEG_TEST_DATA", "/nonexistent")) / "data"
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="MEDSEG_TEST_DATA is not set or has no folder data")
+RULES = RoiRules(labels={"tumour": RoiRule(patterns=("gtv_mass*",))})
+MASKS = {"CT": "sarcoma_ct_pet/CT/masks", "PET": "sarcoma_ct_pet/PET/masks", "MR_T1": "sarcoma_mr/masks"}
+
+
+@pytest.mark.parametrize("patient", ["STS_001", "STS_002", "STS_003"])
+@pytest.mark.parametrize("modality", MASKS)
+def test_contours_give_the_masks_of_other_software(patient: str, modality: str) -> None:
+    tree = find_series(DATA / "sarcoma_dicom" / patient / modality)
+    (image,) = tree.images
+    (contours,) = (series for series in tree.series if series.kind == "contours")
+    _, source, _ = read_series(image)
+    structures = read_structure_set(contours.files[0])
+    segmentation, uses, notes = draw_structures(structures, RULES, source)
+    expected = read_segmentation(DATA / MASKS[modality] / f"{patient}.nii.gz", like=source.geometry)
+    np.testing.assert_array_equal(segmentation.array, expected.array)
+    assert [(use.label, use.voxels) for use in uses] == [("tumour", int((expected.array > 0).sum()))]
+    assert notes == ()
