@@ -56,6 +56,7 @@ class Elements:
         keyword: the element that holds the pixels; empty where there are none.
         offset: of the pixels in the file; None in a deflated one.
         size: of the pixels in bytes; None where they lie in fragments (compressed).
+        problem: why the walk ended early; ``values`` then holds what came before. None where it did not.
     """
 
     transfer_syntax_uid: str
@@ -64,6 +65,7 @@ class Elements:
     keyword: str
     offset: int | None
     size: int | None
+    problem: FormatError | None = None
 
 
 class _TooShortError(Exception):
@@ -88,9 +90,10 @@ def read_elements(path: Path, wanted: Collection[int]) -> Elements | None:
         path: a plain file.
         wanted: tags, such as 0x00080060.
     Returns:
-        the elements; None where the file is no DICOM.
+        the elements; with a problem where the file is truncated, or its elements are nested too deep, too long or no
+        elements; None where the file is no DICOM.
     Raises:
-        FormatError: it cannot be read, is truncated, or its elements are nested too deep, too long or no elements.
+        FormatError: the system does not let us read it.
     """
     try:
         with path.open("rb", buffering=0) as stream:
@@ -99,31 +102,35 @@ def read_elements(path: Path, wanted: Collection[int]) -> Elements | None:
             if not is_dicom(data):
                 return None
             while True:
+                values: dict[int, bytes] = {}
                 try:
-                    return _parse(data, size, wanted, path)
+                    return _parse(data, size, wanted, values, path)
+                except FormatError as error:
+                    return Elements("", "<", values, "", None, None, error)
                 except _TooShortError:
-                    _grow(stream.fileno(), size, data, path)
-                    data += stream.read(len(data) * (GROWTH - 1))
+                    pass
+                if len(data) >= size or len(data) > LARGEST_HEADER_BYTES:
+                    return Elements("", "<", values, "", None, None, _report_end(len(data) >= size, path))
+                data += stream.read(len(data) * (GROWTH - 1))
     except OSError as error:
         raise unreadable(error, path) from None
 
 
-def _grow(descriptor: int, size: int, data: bytes, path: Path) -> None:
-    if len(data) >= size or os.lseek(descriptor, 0, os.SEEK_CUR) > size:
-        raise _truncated(path)
-    if len(data) > LARGEST_HEADER_BYTES:
-        _refuse("too_large", f"its header goes on after {LARGEST_HEADER_BYTES} bytes", path)
-
-
-def _truncated(path: Path) -> FormatError:
-    return FormatError("the file is truncated: it ends within an element", code="truncated", file=path, remedy=_REMEDY)
+def _report_end(is_truncated: bool, path: Path) -> FormatError:
+    if is_truncated:
+        return FormatError(
+            "the file is truncated: it ends within an element", code="truncated", file=path, remedy=_REMEDY
+        )
+    return FormatError(
+        f"its header goes on after {LARGEST_HEADER_BYTES} bytes", code="too_large", file=path, remedy=_REMEDY
+    )
 
 
 def _refuse(code: str, reason: str, path: Path) -> NoReturn:
     raise FormatError(reason, code=code, file=path, remedy=_REMEDY)
 
 
-def _parse(data: bytes, size: int, wanted: Collection[int], path: Path) -> Elements:
+def _parse(data: bytes, size: int, wanted: Collection[int], values: dict[int, bytes], path: Path) -> Elements:
     start, syntax = _read_meta(data, size, path)
     guessed = _guess_encoding(data, start)
     if syntax == DEFLATED_LITTLE:
@@ -132,8 +139,7 @@ def _parse(data: bytes, size: int, wanted: Collection[int], path: Path) -> Eleme
         encoding = Encoding(True, "<")
     else:
         encoding = _settle_encoding(syntax, guessed)
-    values, pixels = _walk(data, start, size, encoding, wanted, path)
-    tag, offset, length = pixels or (0, 0, 0)
+    tag, offset, length = _walk(data, start, size, encoding, wanted, values, path) or (0, 0, 0)
     return Elements(
         syntax or _name_syntax(encoding),
         encoding.order,
@@ -183,7 +189,7 @@ def _read_meta(data: bytes, size: int, path: Path) -> tuple[int, str]:
     while len(data) >= position + 8 and struct.unpack_from(guessed.order + "H", data, position)[0] == 2:
         tag, _, value, length = _read_head(data, position, guessed, path)
         if length == UNDEFINED or value + length > size:
-            raise _truncated(path)
+            raise _report_end(True, path)
         if value + length > len(data):
             raise _TooShortError
         if tag == _SYNTAX_TAG:
@@ -223,26 +229,31 @@ def _read_head(data: bytes, position: int, encoding: Encoding, path: Path) -> tu
 
 
 def _walk(
-    data: bytes, start: int, size: int, encoding: Encoding, wanted: Collection[int], path: Path
-) -> tuple[dict[int, bytes], tuple[int, int, int] | None]:
-    """The wanted values; and tag, offset and length of the pixels, where there are any."""
-    values: dict[int, bytes] = {}
+    data: bytes,
+    start: int,
+    size: int,
+    encoding: Encoding,
+    wanted: Collection[int],
+    values: dict[int, bytes],
+    path: Path,
+) -> tuple[int, int, int] | None:
+    """Fill in the wanted values; tag, offset and length of the pixels where there are any."""
     position = start
     while position < size:
         tag, kind, value, length = _read_head(data, position, encoding, path)
         if tag in PIXEL_KEYWORDS:
-            return values, (tag, value, length)
+            return tag, value, length
         if length == UNDEFINED:
             position = _skip_sequence(data, value, Encoding(encoding.explicit and kind != b"UN", encoding.order), path)
             continue
         position = value + length
         if position > size:
-            raise _truncated(path)
+            raise _report_end(True, path)
         if tag in wanted:
             if position > len(data):
                 raise _TooShortError
             values.setdefault(tag, data[value:position])
-    return values, None
+    return None
 
 
 def _skip_sequence(data: bytes, position: int, encoding: Encoding, path: Path) -> int:

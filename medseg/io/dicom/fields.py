@@ -7,12 +7,15 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.elements import Elements
+from medseg.io.dicom.identity import quiet
 
 _CHARACTER_SET = 0x00080005
 _BLANK = b" \0"
+_DECODING = Lock()
 _TIME = re.compile(rb"^(\d\d):?(\d\d)?:?(\d\d)?(\.\d{1,6})?$")
 
 
@@ -46,12 +49,7 @@ class Fields:
         raw = self.bytes_of(tag)
         if raw.isascii() and b"\x1b" not in raw:
             return raw.decode("ascii")
-        from pydicom.charset import convert_encodings, decode_bytes
-
-        try:
-            return decode_bytes(raw, convert_encodings(list(self.codes(_CHARACTER_SET)) or [""]), {0x1B})
-        except (LookupError, ValueError):
-            return raw.decode("ascii", "backslashreplace")
+        return _decode(raw, self.codes(_CHARACTER_SET))
 
     def numbers(self, tag: int, count: int) -> tuple[float, ...] | None:
         """Finite numbers that are written as decimal text; raises FormatError where there are not ``count`` of them."""
@@ -113,6 +111,20 @@ class Fields:
             f"{name_tag(tag)} is {ascii(found[:60])[2:-1]!r}, expected {expected}", code="bad_header", file=self.path,
             remedy="Export the series again, or correct the header",
         )  # fmt: skip
+
+
+def _decode(raw: bytes, character_sets: tuple[str, ...]) -> str:
+    from pydicom.charset import decode_bytes, python_encoding
+
+    codecs = [python_encoding.get(name, "ascii") for name in character_sets or ("",)]
+    if len(codecs) == 1:
+        return raw.decode(codecs[0], "backslashreplace")
+    # pydicom remarks on what it cannot decode with the text itself; filters of warnings are the whole process's.
+    with _DECODING, quiet():
+        try:
+            return decode_bytes(raw, codecs, set())
+        except (LookupError, ValueError):
+            return raw.decode("ascii", "backslashreplace")
 
 
 def read_time(raw: bytes) -> float | None:

@@ -75,6 +75,8 @@ def read_header(path: Path) -> ReadHeader:
         return ReadHeader(path, None)
     fields = Fields(elements, path)
     series_uid = fields.code(_SERIES)
+    if elements.problem is not None:
+        return ReadHeader(path, None, elements.problem, series_uid)
     try:
         return ReadHeader(path, _parse_header(fields, series_uid), None, series_uid)
     except FormatError as error:
