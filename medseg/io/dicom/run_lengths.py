@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.compute.loops import compile_loop
-
 
 def decode_rle(data: bytes, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """The values of a frame.
@@ -30,35 +28,19 @@ def decode_rle(data: bytes, count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     if segments != dtype.itemsize:
         raise ValueError(f"the compressed frame has {segments} segments, expected {dtype.itemsize}")
     planes = np.empty((count, dtype.itemsize), np.uint8)
-    source = np.frombuffer(data, np.uint8)
     stops = [*offsets[1:segments], len(data)]
     for number, (start, stop) in enumerate(zip(offsets[:segments], stops, strict=True)):
-        filled = _unpack(source[start:stop], planes, dtype.itemsize - 1 - number)
-        if filled < count:
-            raise ValueError(f"segment {number + 1} of the compressed frame holds {filled} values, expected {count}")
+        try:
+            planes[:, dtype.itemsize - 1 - number] = _unpack(data[start:stop], count)
+        except ValueError:
+            raise ValueError(f"segment {number + 1} of the compressed frame does not hold {count} values") from None
     return planes.reshape(-1).view(dtype.newbyteorder("<")).astype(dtype, copy=False)
 
 
-def _unpack_loop(source: NDArray[np.uint8], target: NDArray[np.uint8], column: int) -> int:
-    read, written, count = 0, 0, target.shape[0]
-    while read < source.size and written < count:
-        code = int(source[read])
-        read += 1
-        if code < 128:
-            stop = min(code + 1, source.size - read, count - written)
-            for step in range(stop):
-                target[written + step, column] = source[read + step]
-            read += code + 1
-            written += stop
-        elif code > 128:
-            if read >= source.size:
-                break
-            stop = min(257 - code, count - written)
-            for step in range(stop):
-                target[written + step, column] = source[read]
-            read += 1
-            written += stop
-    return written
+def _unpack(segment: bytes, count: int) -> NDArray[np.uint8]:
+    """Bytes of a segment; its packing is that of TIFF (PackBits), which Pillow decodes a line at a time."""
+    from PIL import Image
 
-
-_unpack = compile_loop(_unpack_loop)
+    Image.MAX_IMAGE_PIXELS = None  # the size was checked against the header's
+    line = Image.frombytes("L", (count, 1), segment, "packbits", "L")
+    return np.frombuffer(line.tobytes(), np.uint8)

@@ -145,11 +145,11 @@ def _read_file_header(window: Window) -> tuple[int, str, bool]:
         if group != 2:
             break
         position += 8
-        if vr in _LONG:
+        if vr in _LONG and position + 4 <= window.size:
             length = struct.unpack("<I", window.read(position, 4))[0]
             position += 4
         elif vr not in _SHORT:
-            raise _damaged(window, "its file header is not in explicit little endian")
+            raise _damaged(window, "its file header breaks off or is not in explicit little endian")
         value = window.read(position, length) if (group << 16 | element) == _SYNTAX and length <= 64 else b""
         syntax = value.rstrip(b"\0 ").decode("ascii", "replace") or syntax
         position += length
