@@ -73,5 +73,7 @@ def test_volumes_and_sides_are_the_same_in_all(masks: Path, tmp_path: Path) -> N
 def test_scores_hold_whatever_layout_the_reference_has(masks: Path, tmp_path: Path) -> None:
     ended = medseg("evaluate", masks / "stored", masks / "first", "--output", tmp_path, "--labels", LABELS)
     assert ended.code == 0, ended.lines
-    dice = [row.value for row in read_rows(tmp_path / "scores.csv", Score) if row.metric == "dice" and row.instance == 0]
+    dice = [
+        row.value for row in read_rows(tmp_path / "scores.csv", Score) if row.metric == "dice" and row.instance == 0
+    ]
     assert dice == [1.0] * 96

@@ -1,10 +1,16 @@
-"""A compiled loop for 3D convolutions, in the order of sums of a matrix library; importing this module loads numba."""
+# mypy: disable-error-code="no-untyped-call"
+"""Compiled loops for 3D convolutions, in the order of sums of a matrix library; importing this module loads numba."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from medseg.compute.loops import compile_loop
@@ -13,58 +19,99 @@ Array = NDArray[Any]
 
 # Outputs that are summed side by side: each voxel that is read serves all of them.
 QUAD = 4
-# Neighbours whose weights stand together. Twice as many are added at once, whose weights for four outputs fill the
-# vector registers of AVX-512; where a sum has no whole sixes, the last three are by themselves.
-TRIPLE = 3
-# Sums beyond the last one that is wanted, so that the compiler's wide loops have no rest to do one by one.
+# Sums in a vector of the compiler's: AVX-512 has it in one register, AVX2 in two.
 WIDTH = 16
+# Vectors whose sums for four outputs stay in registers while all terms are added: 16 of the 32 that AVX-512 has.
+VECTORS = 4 if get_host_cpu_features().get("avx512f") else 1
+
+_INTEGER, _FLOAT = ir.IntType(64), ir.FloatType()
+_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_ZEROS = ir.Constant(_VECTOR, [0.0] * WIDTH)
 
 
-def _fused(loop: Any) -> Any:
-    """Compile with products and sums fused into one rounding, as matrix libraries do; sums keep their order."""
-    return compile_loop(loop, fastmath={"contract"})
+def _make_adder(vectors: int) -> Any:
+    """A function that adds terms to some neighbouring sums of four outputs, all of which stay in registers.
+
+    It stands in the file of its callers, since numba keeps compiled code until that file changes.
+
+    It is written in the compiler's own language: loops of numba's keep sums in memory, and reading and writing them
+    takes as long as adding. Products and sums are fused into one rounding, as matrix libraries do, where the processor
+    can. Its arguments: the image, where each term's neighbour stands in it, the weights (term, output) and the totals
+    (output, ``count``), all flat; where the totals' first sum stands in the image, which sum is the first one meant,
+    ``count``, and which terms, at least one.
+    """
+
+    @intrinsic
+    def add_terms(
+        context: Any, flat: Any, starts: Any, weights: Any, totals: Any,
+        place: Any, number: Any, count: Any, first: Any, last: Any,
+    ) -> Any:  # fmt: skip
+        return types.void(flat, starts, weights, totals, *[types.int64] * 5), generate
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = zip(signature.args[:4], arguments[:4], strict=True)
+        flat, starts, weights, totals = (
+            context.make_array(kind)(context, builder, value).data for kind, value in arrays
+        )
+        place, number, count, first, last = arguments[4:]
+        before, body = builder.block, builder.append_basic_block("term")
+        done = builder.append_basic_block("done")
+        builder.branch(body)
+        builder.position_at_end(body)
+        term = builder.phi(_INTEGER)
+        sums = [builder.phi(_VECTOR) for _ in range(QUAD * vectors)]
+        start = builder.add(builder.add(place, number), builder.load(builder.gep(starts, [term])))
+        values = [_load(builder, flat, _shift(builder, start, WIDTH * n)) for n in range(vectors)]
+        added = []
+        for output in range(QUAD):
+            column = _shift(builder, builder.mul(term, _INTEGER(QUAD)), output)
+            weight = _repeat(builder, builder.load(builder.gep(weights, [column])))
+            added += [
+                _multiply_add(builder, value, weight, sums[output * vectors + n]) for n, value in enumerate(values)
+            ]
+        following = builder.add(term, _INTEGER(1))
+        for phi, begin, later in zip([term, *sums], [first] + [_ZEROS] * len(sums), [following, *added], strict=True):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(later, body)
+        builder.cbranch(builder.icmp_signed("<", following, last), body, done)
+        builder.position_at_end(done)
+        for n, value in enumerate(added):
+            row = builder.add(builder.mul(count, _INTEGER(n // vectors)), number)
+            _add_to(builder, totals, _shift(builder, row, WIDTH * (n % vectors)), value)
+        return context.get_dummy_value()
+
+    return add_terms
 
 
-@_fused
-def _add_triple(flat: Array, at: int, starts: Array, w: Array, p: Array, q: Array, r: Array, s: Array) -> None:
-    """Add three neighbours, one after the other, to the sums of four outputs, whose weights are ``w`` (4, 3)."""
-    a, b, c = w[0, 0], w[0, 1], w[0, 2]
-    d, e, f = w[1, 0], w[1, 1], w[1, 2]
-    g, h, i = w[2, 0], w[2, 1], w[2, 2]
-    j, k, m = w[3, 0], w[3, 1], w[3, 2]
-    # Unsigned: of signed places the compiler would ask each time whether they count from the end.
-    one, two, three = np.uint64(at + starts[0]), np.uint64(at + starts[1]), np.uint64(at + starts[2])
-    for n in range(np.uint64(p.size)):
-        x, y, z = flat[one + n], flat[two + n], flat[three + n]
-        p[n] = z * c + (y * b + (x * a + p[n]))
-        q[n] = z * f + (y * e + (x * d + q[n]))
-        r[n] = z * i + (y * h + (x * g + r[n]))
-        s[n] = z * m + (y * k + (x * j + s[n]))
+def _shift(builder: Any, place: Any, by: int) -> Any:
+    return builder.add(place, _INTEGER(by)) if by else place
 
 
-@_fused
-def _add_six(flat: Array, at: int, starts: Array, v: Array, w: Array, p: Array, q: Array, r: Array, s: Array) -> None:
-    """Add six neighbours, one after the other: those of the first three have the weights ``v``, the others ``w``."""
-    pa, pb, pc, pd, pe, pf = v[0, 0], v[0, 1], v[0, 2], w[0, 0], w[0, 1], w[0, 2]
-    qa, qb, qc, qd, qe, qf = v[1, 0], v[1, 1], v[1, 2], w[1, 0], w[1, 1], w[1, 2]
-    ra, rb, rc, rd, re, rf = v[2, 0], v[2, 1], v[2, 2], w[2, 0], w[2, 1], w[2, 2]
-    sa, sb, sc, sd, se, sf = v[3, 0], v[3, 1], v[3, 2], w[3, 0], w[3, 1], w[3, 2]
-    one, two, three = np.uint64(at + starts[0]), np.uint64(at + starts[1]), np.uint64(at + starts[2])
-    four, five, six = np.uint64(at + starts[3]), np.uint64(at + starts[4]), np.uint64(at + starts[5])
-    for n in range(np.uint64(p.size)):
-        a, b, c, d, e, f = flat[one + n], flat[two + n], flat[three + n], flat[four + n], flat[five + n], flat[six + n]
-        p[n] = f * pf + (e * pe + (d * pd + (c * pc + (b * pb + (a * pa + p[n])))))
-        q[n] = f * qf + (e * qe + (d * qd + (c * qc + (b * qb + (a * qa + q[n])))))
-        r[n] = f * rf + (e * re + (d * rd + (c * rc + (b * rb + (a * ra + r[n])))))
-        s[n] = f * sf + (e * se + (d * sd + (c * sc + (b * sb + (a * sa + s[n])))))
+def _point(builder: Any, array: Any, place: Any) -> Any:
+    return builder.bitcast(builder.gep(array, [place]), _VECTOR.as_pointer())
 
 
-@compile_loop
-def _add_block(totals: Array, sums: Array) -> None:
-    for quad in range(QUAD):
-        for n in range(sums.shape[1]):
-            totals[quad, n] += sums[quad, n]
-            sums[quad, n] = 0
+def _load(builder: Any, array: Any, place: Any) -> Any:
+    return builder.load(_point(builder, array, place), align=4)
+
+
+def _add_to(builder: Any, array: Any, place: Any, value: Any) -> None:
+    builder.store(builder.fadd(_load(builder, array, place), value), _point(builder, array, place), align=4)
+
+
+def _repeat(builder: Any, value: Any) -> Any:
+    """A vector of equal numbers."""
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
+    places = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), places)
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    kind, name = ir.FunctionType(_VECTOR, [_VECTOR] * 3), f"llvm.fmuladd.v{WIDTH}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b, c])
+
+
+_add_many, _add_few = _make_adder(VECTORS), _make_adder(1)
 
 
 @compile_loop
@@ -77,7 +124,7 @@ def count_sums(rows: int, line: int, length: int) -> int:
 @compile_loop
 def sum_terms(
     flat: Array, starts: Array, weights: Array, bias: Array, block: int, size: tuple[int, int], first: int, last: int,
-    room: Array, result: Array,
+    totals: Array, result: Array,
 ) -> None:  # fmt: skip
     """Some rows of a convolution's outputs, each output summed term by term.
 
@@ -85,44 +132,37 @@ def sum_terms(
         flat: an image as one row of float32, and ``WIDTH`` values more.
         starts: in the order of the sum, where the first output's neighbour of each term stands. The neighbour of the
             next output is the next value, that of the next row's first output a line on.
-        weights: (outputs / 4, terms / 3, 4, 3), float32, of each term in that order.
+        weights: (outputs / 4, terms * 4), float32: of each term in that order those of four outputs.
         bias: per output, float32.
-        block: so many terms, a multiple of 3, are summed from 0 on, then added to what was before.
+        block: so many terms are summed from 0 on, then added to what was before.
         size: lines from one plane to the next, and values from one line to the next: at least a plane's rows of
             outputs, and a row's outputs.
         first, last: which rows, counted by lines from the first plane on; those between two planes are nobody's.
-        room: where sums stand meanwhile, ``2 * QUAD`` values for each of ``count_sums``; best on a boundary
-            of 64 bytes.
+        totals: where sums stand meanwhile, ``QUAD`` times ``count_sums``, float32.
         result: written; (outputs, a, b, c).
     """
     outputs, planes, rows, length = result.shape
     lines, line = size
-    count = count_sums(last - first, line, length)
-    totals = room[: QUAD * count].reshape((QUAD, count))
-    sums = room[QUAD * count : 2 * QUAD * count].reshape((QUAD, count))
-    sums[:, :] = 0
-    p, q, r, s = sums[0], sums[1], sums[2], sums[3]
-    offset = first * line
+    count, terms, offset = count_sums(last - first, line, length), starts.size, first * line
     for quad in range(weights.shape[0]):
         for n in range(QUAD):
-            totals[n, :] = bias[quad * QUAD + n]
-        triples = weights.shape[1]
-        for opening in range(0, triples, block // TRIPLE):
-            closing = min(opening + block // TRIPLE, triples)
-            sixes = (closing - opening) // 2
-            for triple in range(opening, opening + 2 * sixes, 2):
-                v, w = weights[quad, triple], weights[quad, triple + 1]
-                _add_six(flat, offset, starts[TRIPLE * triple :], v, w, p, q, r, s)
-            if opening + 2 * sixes < closing:
-                triple = closing - 1
-                _add_triple(flat, offset, starts[TRIPLE * triple :], weights[quad, triple], p, q, r, s)
-            _add_block(totals, sums)
+            totals[n * count : (n + 1) * count] = bias[quad * QUAD + n]
+        number = 0
+        while number < count:
+            wide = count - number >= VECTORS * WIDTH
+            for opening in range(0, terms, block):
+                closing = min(opening + block, terms)
+                if wide:
+                    _add_many(flat, starts, weights[quad], totals, offset, number, count, opening, closing)
+                else:
+                    _add_few(flat, starts, weights[quad], totals, offset, number, count, opening, closing)
+            number += VECTORS * WIDTH if wide else WIDTH
         for row in range(first, last):
             plane, inner, start = row // lines, row % lines, (row - first) * line
             if plane < planes and inner < rows:
                 for n in range(min(QUAD, outputs - quad * QUAD)):
                     for c in range(length):
-                        result[quad * QUAD + n, plane, inner, c] = totals[n, start + c]
+                        result[quad * QUAD + n, plane, inner, c] = totals[n * count + start + c]
 
 
 @compile_loop

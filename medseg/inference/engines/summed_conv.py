@@ -17,7 +17,7 @@ from torch.nn import functional
 from medseg.inference.engines.threads import share_out
 
 # As in conv_kernels.py, which loads numba.
-QUAD, TRIPLE, WIDTH = 4, 3, 16
+QUAD, WIDTH = 4, 16
 # Matrix libraries cut long sums into blocks that suit the processor's caches; these are known to us (MKL: 192).
 BLOCKS = (192, 336, 384)
 # oneDNN reads so many channels of a voxel at once, with AVX-512.
@@ -52,7 +52,7 @@ class SummedWeights:
     """A convolution's weights as the loop reads them.
 
     Args:
-        weights: (outputs / 4, terms / 3, 4, 3), float32, zeros for outputs beyond the last.
+        weights: (outputs / 4, terms * 4), float32, zeros for outputs beyond the last.
         bias: per output, float32, likewise.
         outputs: how many there are.
         kernel: its size along a, b, c.
@@ -78,12 +78,10 @@ def list_orders(weight: torch.Size, *, unrolled: bool) -> list[Order]:
     length, channels = weight[1:].numel(), weight[1]
     if not unrolled:
         whole = channels < CHANNELS_AT_ONCE or channels % CHANNELS_AT_ONCE == 0
-        return [Order(length, by_voxel=True)] if whole and length % TRIPLE == 0 else []
+        return [Order(length, by_voxel=True)] if whole else []
     likely = length if length <= BLOCKS[0] else length // 2 if length <= 2 * BLOCKS[0] else BLOCKS[0]
-    blocks = dict.fromkeys([likely, length // 2, *BLOCKS, length])
-    if length % TRIPLE:
-        return []
-    return [Order(block, by_voxel=False) for block in blocks if 0 < block <= length and block % TRIPLE == 0]
+    blocks = dict.fromkeys([likely, length // 2 if length > BLOCKS[0] else length, *BLOCKS, length])
+    return [Order(block, by_voxel=False) for block in blocks if 0 < block <= length]
 
 
 def arrange_weights(weight: Tensor, bias: Tensor | None, order: Order) -> SummedWeights:
@@ -100,7 +98,7 @@ def arrange_weights(weight: Tensor, bias: Tensor | None, order: Order) -> Summed
     sequence = list_terms(order, channels, (a, b, c))
     missing = -outputs % QUAD
     sorted_ = functional.pad(weight.detach().reshape(outputs, -1)[:, sequence], (0, 0, 0, missing))
-    quads = sorted_.reshape(-1, QUAD, len(sequence) // TRIPLE, TRIPLE).transpose(1, 2).contiguous()
+    quads = sorted_.reshape(-1, QUAD, len(sequence)).transpose(1, 2).flatten(1).contiguous()
     added = functional.pad(torch.zeros(outputs) if bias is None else bias.detach(), (0, missing))
     return SummedWeights(quads.numpy(), added.numpy(), outputs, (a, b, c), order)
 
@@ -131,10 +129,10 @@ def convolve_by_sums(x: Tensor, weights: SummedWeights, stride: Triple, padding:
     each = max(1, PART_SUMS // line)
 
     def compute(first: int, last: int) -> None:
-        room = torch.empty(2 * QUAD * count_sums(each, line, c)).numpy()  # PyTorch's memory begins at 64 bytes
+        totals = torch.empty(QUAD * count_sums(each, line, c)).numpy()
         for number in range(first, last):
             ends = number * each, min((number + 1) * each, rows)
-            sum_terms(flat, starts, weights.weights, weights.bias, block, (lines, line), *ends, room, target)
+            sum_terms(flat, starts, weights.weights, weights.bias, block, (lines, line), *ends, totals, target)
 
     share_out(compute, -(-rows // each))
     return result
