@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset
-from medseg.core.errors import PlanError
+from medseg.core.errors import DatasetError, PlanError
 from medseg.core.manifest import StepResult, name_time
 from medseg.core.workspace import Workspace, locks_workspace
 
 
 def check(dataset: str | Path, **named: Any) -> StepResult:
-    """List every problem of every case, in one pass.
+    """List every problem of every case, in one pass; of a folder of DICOM files, its series.
 
     Args:
-        dataset: any layout of a data set.
+        dataset: any layout of a data set, or a scanner's or archive's folder.
         named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``open_dataset``, ``keep_equal_scans`` of
             ``inspect_dataset``; channels and labels that nothing names are what intensities and masks show.
     Returns:
@@ -31,7 +31,16 @@ def check(dataset: str | Path, **named: Any) -> StepResult:
     """
     from medseg.fingerprint import describe_inspection, inspect_path
 
-    inspection = inspect_path(dataset, **named)
+    try:
+        inspection = inspect_path(dataset, **named)
+    except DatasetError as error:
+        from medseg.io.dicom.walk import holds_dicom
+
+        if error.code != "unknown_layout" or not holds_dicom(Path(dataset)):
+            raise
+        from medseg.io.dicom.listing import describe_series
+
+        return describe_series(dataset)
     found = inspection.dataset
     content = {"layout": found.layout, "cases": len(found.cases), "notes": list(found.notes)}
     return StepResult(list(inspection.outcomes), describe_inspection(inspection), content)

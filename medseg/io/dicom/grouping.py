@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from medseg.core.errors import DatasetError, FormatError, MedsegError
@@ -34,16 +35,31 @@ def find_series(folder: str | Path) -> DicomTree:
         raise DatasetError("neither a folder nor a file", code="missing_file", file=root, remedy="Check the path")
     files, unused = list_tree(root)
     by_series: dict[str, list[ReadHeader]] = {}
+    lost: list[Path] = []
     for read in read_headers(files):
         if read.problem is None and read.header is None:
-            unused.append((read.path, "no DICOM file"))
+            empty = read.path.stat().st_size == 0
+            unused.append((read.path, "the file is empty" if empty else "no DICOM file"))
+            lost += [read.path] if empty else []
         elif not read.series_uid:
             unused.append((read.path, read.problem.reason if read.problem else "it names no series"))
+            lost.append(read.path)
         else:
             by_series.setdefault(read.series_uid, []).append(read)
     series = [found for group in by_series.values() for found in _sort_series(group, unused)]
+    series = [_note_lost(one, lost) for one in series] if lost else series
     series.sort(key=lambda one: (one.study_uid, one.planes[0].series_number or 0, one.series_uid))
     return DicomTree(root, tuple(series), tuple(sorted(unused)))
+
+
+def _note_lost(series: DicomSeries, lost: Sequence[Path]) -> DicomSeries:
+    """A series beside whose files lie empty or damaged ones of which nobody knows whose they were."""
+    folders = {path.parent for path in series.files}
+    count = sum(path.parent in folders for path in lost)
+    if not count:
+        return series
+    note = f"{count} empty or damaged files beside it name no series: if they were slices of it, slices are missing"
+    return replace(series, notes=(*series.notes, note))
 
 
 def _sort_series(group: Sequence[ReadHeader], unused: _Unused) -> list[DicomSeries]:

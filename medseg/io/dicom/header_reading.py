@@ -37,6 +37,11 @@ WANTED = frozenset(
         *(_STORED, _HIGH_BIT, _SIGNED, _PADDING, _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE, _UNITS),
     )
 )
+# CT, MR, PET and their enhanced and converted forms, secondary captures: what has no pixels there was cut off.
+_IMAGE_CLASSES = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{number}"
+    for number in ("2", "2.1", "2.2", "4", "4.1", "4.3", "4.4", "7", "20", "128", "128.1", "130")
+)
 # GE adds this to the b values of some protocols.
 _GE_B_OFFSET = 1_000_000_000
 
@@ -115,11 +120,12 @@ def _digest(fields: Fields, tag: int) -> str:
 def _read_format(fields: Fields) -> PixelFormat | None:
     elements = fields.elements
     rows, columns = fields.short(_ROWS), fields.short(_COLUMNS)
-    if not elements.keyword and rows is None and columns is None:
+    is_image = fields.code(_SOP_CLASS) in _IMAGE_CLASSES or rows is not None or columns is not None
+    if not elements.keyword and not is_image:
         return None
     if not elements.keyword:
         raise FormatError(
-            f"it declares {rows} rows and {columns} columns, but holds no pixels", code="no_pixels", file=fields.path,
+            "an image without pixels: the file ends before them", code="no_pixels", file=fields.path,
             remedy="Fetch it again",
         )  # fmt: skip
     if not rows or not columns:

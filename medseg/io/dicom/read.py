@@ -92,7 +92,7 @@ def _read(series: DicomSeries, tilt: str, gaps: str) -> tuple[Volume, DicomSourc
     if even and not stack.tilt_degrees:  # its grid is known before a pixel is read
         check_geometry(make_geometry(stack), path)
     pixels = read_frames(stack.planes)
-    notes = [*_note_stack(stack), *pixels.notes]
+    notes = [*series.notes, *note_stack(stack), *pixels.notes]
     if pixels.padded_voxels:
         notes.append(f"{pixels.padded_voxels} voxels of padding were given the lowest value, {pixels.array.min():g}")
     array, geometry = _settle_grid(pixels.array, stack, even, notes)
@@ -134,8 +134,14 @@ def _settle_grid(array: NDArray[Any], stack: Stack, even: bool, notes: list[str]
     return array, place_evenly((columns, rows, count), stack, step_mm, origin_mm)
 
 
-def _note_stack(stack: Stack) -> list[str]:
-    """What is doubtful about planes that can be used."""
+def note_stack(stack: Stack) -> list[str]:
+    """What is doubtful about planes that can be used.
+
+    Args:
+        stack: as ``plan_stack`` gives it.
+    Returns:
+        a line each; empty as a rule.
+    """
     first = place_of(stack.planes[0])
     if len(stack.planes) == 1:
         stated = first.thickness_mm is not None and first.thickness_mm > 0

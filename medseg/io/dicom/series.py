@@ -22,12 +22,14 @@ class DicomSeries:
         part: what sets it apart from other volumes that share its series UID, such as ``echo 2 of 3``; empty where it
             is the only one.
         problem: why it cannot be used; None where nothing is known so far (planes are stacked by ``read_series``).
+        notes: what is doubtful about it, a line each.
     """
 
     kind: str
     planes: tuple[FrameHeader, ...]
     part: str = ""
     problem: MedsegError | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def series_uid(self) -> str:
