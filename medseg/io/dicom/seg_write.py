@@ -90,8 +90,9 @@ def write_seg(
     header = read_identity(source)
     array = _bring_to_source(segmentation, source, path)
     segments, bodies = plan_segments(
-        array, labels, lesions=lesions, lesion_labels=lesion_labels, meanings=meanings, patient=_name_patient(header)
-    )
+        array, labels, lesions=lesions, lesion_labels=lesion_labels, meanings=meanings, patient=_name_patient(header),
+        scan=source.series_uid,
+    )  # fmt: skip
     exclusive = not _can_overlap(segments)
     if kind == "labelmap" and not exclusive:
         raise DatasetError(

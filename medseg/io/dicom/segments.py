@@ -74,6 +74,7 @@ def plan_segments(
     lesion_labels: Sequence[str] = (),
     meanings: Mapping[str, Meaning] | None = None,
     patient: str = "",
+    scan: str = "",
 ) -> tuple[tuple[Segment, ...], dict[str, NDArray[np.int32]]]:
     """The segments of a label map.
 
@@ -81,9 +82,11 @@ def plan_segments(
         array: label values, (i, j, k).
         labels: what they mean.
         lesions: names of lesions that the caller follows over time.
-        lesion_labels: labels to write lesion by lesion though none of theirs is named; ``label-1``, ``label-2``, ...
+        lesion_labels: labels to write lesion by lesion though none of theirs is named: ``label-1``, ``label-2``, ...,
+            largest first, with identifiers of this scan alone, since nobody says which lesion of another scan they are.
         meanings: codes that the data set gives, by label.
-        patient: what tells the patient from all others; lesions of one name have one identifier in all their scans.
+        patient: what tells the patient from all others; a lesion that is followed has one identifier in all scans.
+        scan: what tells the scan from all others.
     Returns:
         the segments that have voxels, label by label in the scheme's order, or every label where none has; and of each
         label that is written lesion by lesion the number of the lesion at each voxel, (i, j, k).
@@ -157,12 +160,13 @@ def _count_values(array: NDArray[Any], least: int) -> NDArray[np.intp]:
 
 
 def _list_lesions(
-    whole: Segment, sizes: NDArray[Any], named: Mapping[tuple[str, int], TrackedLesion], patient: str
+    whole: Segment, sizes: NDArray[Any], named: Mapping[tuple[str, int], TrackedLesion], owner: tuple[str, str]
 ) -> Iterator[Segment]:
     for instance, voxels in enumerate(sizes[1:].tolist(), start=1):
         lesion = named.get((whole.label, instance))
         name = lesion.lesion_id if lesion else f"{whole.label}-{instance}"
-        uid = lesion.tracking_uid if lesion and lesion.tracking_uid else derive_uid("lesion", patient, name)
+        uid = derive_uid("lesion", owner[0], name) if lesion else derive_uid("lesion of a scan", *owner, name)
+        uid = lesion.tracking_uid if lesion and lesion.tracking_uid else uid
         yield Segment(
             0, clean_text(name), whole.label, whole.meaning, whole.colour, whole.values, instance, name, uid, voxels
         )

@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.valuerep import format_number_as_ds
 
 from medseg.core.geometry import Geometry
+from medseg.core.labels import LabelScheme
+from medseg.core.volume import Segmentation
 from medseg.io.dicom.source import DicomSource, SourceFrame
 from medseg.io.dicom.uids import derive_uid
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 LPS = np.array([-1.0, -1.0, 1.0])
+LABELS = LabelScheme.make({"liver": 1, "kidney_left": 2, "liver tumour": 3})
 
 
 def make_geometry(
@@ -34,6 +38,18 @@ def make_geometry(
     affine[:3, :3] = axes * spacing_mm
     affine[:3, 3] = (31.25, -17.5, 4.75)
     return Geometry(shape, affine, spacing_mm)
+
+
+def make_mask(geometry: Geometry) -> Segmentation:
+    """A ball with a hole, a single voxel, a diagonal of voxels; one plane in the middle is empty."""
+    i, j, k = np.indices(geometry.shape)
+    array = np.zeros(geometry.shape, np.uint8)
+    array[(i - 5) ** 2 + (j - 5) ** 2 < 16] = 1
+    array[(i - 5) ** 2 + (j - 5) ** 2 < 4] = 0
+    array[0, 0, 0] = 2
+    array[(i == j) & (j == k + 1)] = 3
+    array[..., 3] = 0
+    return Segmentation(array, geometry)
 
 
 def write_series(folder: Path, geometry: Geometry, *, multiframe: bool = False, **header: Any) -> DicomSource:
@@ -72,6 +88,11 @@ def _write_file(
     content.StudyDate, content.StudyTime, content.StudyID = "20240501", "101500", "S1"
     content.AccessionNumber, content.ReferringPhysicianName = "A1", ""
     content.Rows, content.Columns = geometry.shape[1], geometry.shape[0]
+    columns = geometry.affine[:3, :2] * LPS[:, None] / geometry.measured_mm[:2]
+    content.ImageOrientationPatient = [format_number_as_ds(float(value)) for value in columns.T.ravel()]
+    content.ImagePositionPatient = [format_number_as_ds(float(value)) for value in position]
+    content.PixelSpacing = [geometry.spacing_mm[1], geometry.spacing_mm[0]]
+    content.SliceThickness = geometry.spacing_mm[2]
     for keyword, value in header.items():
         if value is None:
             delattr(content, keyword)

@@ -21,21 +21,7 @@ from medseg.io.dicom.seg_read import find_segments, read_probabilities, read_seg
 from medseg.io.dicom.seg_write import write_seg, write_seg_probabilities
 from medseg.io.dicom.segments import TrackedLesion
 from medseg.io.dicom.source import DicomSource
-from tests.io.dicom.small_series import make_geometry, write_series
-
-LABELS = LabelScheme.make({"liver": 1, "kidney_left": 2, "liver tumour": 3})
-
-
-def make_mask(geometry: Geometry) -> Segmentation:
-    """A ball with a hole, a single voxel, a diagonal of voxels; one plane in the middle is empty."""
-    i, j, k = np.indices(geometry.shape)
-    array = np.zeros(geometry.shape, np.uint8)
-    array[(i - 5) ** 2 + (j - 5) ** 2 < 16] = 1
-    array[(i - 5) ** 2 + (j - 5) ** 2 < 4] = 0
-    array[0, 0, 0] = 2
-    array[(i == j) & (j == k + 1)] = 3
-    array[..., 3] = 0
-    return Segmentation(array, geometry)
+from tests.io.dicom.small_series import LABELS, make_geometry, make_mask, write_series
 
 
 def array_at(path: Path, source: DicomSource, labels: LabelScheme = LABELS) -> NDArray[Any]:
