@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medseg.core.atomic import remove_leftovers
 from medseg.core.manifest import read_run
 from medseg.inference import Predictor
 from medseg.inference.folders import predict_cases
@@ -93,6 +94,7 @@ def kill_trainings(folder: Path, generator: np.random.Generator, most: int) -> I
     prepare_cases(folder / "prepared", make_plan(configuration), configuration)
 
     def start(run: str) -> Any:
+        remove_leftovers(folder / run, deep=True, alone=True)  # as ``lock_run`` does for the command
         return start_training(folder, configuration, run, epochs=EPOCHS, loss=capricious_loss)
 
     time_process(start("warm"))  # the first one begins the process that all are forked from
