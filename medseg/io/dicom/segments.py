@@ -108,9 +108,7 @@ def plan_segments(
             segments.append(whole)
             continue
         bodies[label], count = find_components(labels.mask(array, label))
-        segments += _list_lesions(
-            whole, np.bincount(bodies[label].ravel(order="K"), minlength=count + 1), named, patient
-        )
+        segments += _list_lesions(whole, _count_values(bodies[label], count + 1), named, (patient, scan))
     _refuse_absent(named, segments)
     kept = [segment for segment in segments if segment.voxels] or [
         Segment(0, clean_text(label), label, find_meaning(label, meanings), find_colour(place), values)

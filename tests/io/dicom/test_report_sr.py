@@ -26,6 +26,8 @@ from tests.io.dicom.small_series import LABELS, make_geometry, make_mask, write_
 def make_rows(channel: str = "CT") -> tuple[Measurement, ...]:
     geometry = make_geometry()
     image = np.random.default_rng(0).normal(40, 10, (1, *geometry.shape)).astype(np.float32)
+    if channel == "CT":
+        image[:, :2] = -1000  # air, by which Hounsfield units are told
     return tuple(measure_case(make_mask(geometry), LABELS, volume=Volume(image, geometry, (channel,)), case="c1"))
 
 
