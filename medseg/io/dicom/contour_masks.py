@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import show_name
 from medseg.core.geometry import Geometry
 from medseg.io.dicom.contour_planes import KEPT_DECIMALS, PlacedContour, place_contours
 from medseg.io.dicom.rtstruct_read import Roi
@@ -20,7 +19,9 @@ HOLE_SHARE = 0.9
 _CROSSINGS_AT_ONCE = 1 << 20
 
 
-def fill_roi(roi: Roi, geometry: Geometry, file: str) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+def fill_roi(
+    roi: Roi, geometry: Geometry, file: str, *, skipped: str = "refuse"
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Which voxels of a grid a structure holds.
 
     A voxel belongs to it where its middle lies inside by the even-odd rule; a middle on the line itself belongs to the
@@ -31,18 +32,20 @@ def fill_roi(roi: Roi, geometry: Geometry, file: str) -> tuple[NDArray[np.bool_]
         roi: the structure.
         geometry: the grid.
         file: for messages.
+        skipped: what becomes of contours on every n-th slice alone: ``refuse``, or ``keep`` them as they are.
     Returns:
         the mask, (i, j, k), all false where nothing was drawn; and notes, a line each, on what was left out or looks
         doubtful.
     Raises:
         GeometryError: its contours do not lie in the grid's planes, or beyond the grid.
     """
-    name = repr(show_name(roi.name))
+    name = repr(roi.name)
     mask = np.zeros(geometry.shape, bool, order="F")
     notes = [f"{count} contours of {name} are left out: {reason}" for reason, count in roi.unused.items()]
     if not roi.contours:
         return mask, tuple(notes)
-    placed = place_contours([(contour.points_mm, contour.exclusive) for contour in roi.contours], geometry, name, file)
+    lines = [(contour.points_mm, contour.exclusive) for contour in roi.contours]
+    placed = place_contours(lines, geometry, name, file, skipped=skipped)
     notes += placed.notes
     by_plane: dict[int, list[PlacedContour]] = defaultdict(list)
     for contour in placed.contours:

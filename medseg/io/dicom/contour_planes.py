@@ -54,7 +54,12 @@ class PlacedRoi:
 
 
 def place_contours(
-    contours: Sequence[tuple[NDArray[np.float64], bool]], geometry: Geometry, name: str, file: str
+    contours: Sequence[tuple[NDArray[np.float64], bool]],
+    geometry: Geometry,
+    name: str,
+    file: str,
+    *,
+    skipped: str = "refuse",
 ) -> PlacedRoi:
     """The planes of a grid that a structure's contours lie in.
 
@@ -63,11 +68,12 @@ def place_contours(
         geometry: the grid.
         name: of the structure, for messages, as it may be shown.
         file: for messages.
+        skipped: what becomes of contours on every n-th plane alone: ``refuse``, or ``keep`` them as they are.
     Returns:
         the contours in index coordinates; those beyond the grid's planes are left out and noted.
     Raises:
         GeometryError: a contour lies in no plane of the grid or between two, all of them lie beyond it, or they lie on
-            every n-th plane alone.
+            every n-th plane alone and ``skipped`` is ``refuse``.
     """
     points = [to_index(contour, geometry) for contour, _ in contours]
     axis = _choose_axis(points, geometry)
@@ -90,7 +96,7 @@ def place_contours(
         )  # fmt: skip
     notes = _note_outside(planes, placed, geometry, axis, name)
     used = sorted({contour.plane for contour in placed})
-    return PlacedRoi(axis, placed, (*notes, *_note_gaps(used, step_mm, name, file)))
+    return PlacedRoi(axis, placed, (*notes, *_note_gaps(used, step_mm, name, file, skipped)))
 
 
 def to_index(points_mm: NDArray[np.float64], geometry: Geometry) -> NDArray[np.float64]:
@@ -151,16 +157,17 @@ def _note_outside(
     return notes
 
 
-def _note_gaps(planes: Sequence[int], step_mm: float, name: str, file: str) -> list[str]:
+def _note_gaps(planes: Sequence[int], step_mm: float, name: str, file: str, skipped: str) -> list[str]:
     gaps = np.diff(planes)
     if not gaps.size or gaps.max() == 1:
         return []
-    if len(planes) >= _LEAST_SKIPPED_PLANES and gaps.min() == gaps.max():
+    if skipped == "refuse" and len(planes) >= _LEAST_SKIPPED_PLANES and gaps.min() == gaps.max():
         raise GeometryError(
             f"{name} is drawn on every {gaps[0]}. slice alone: its contours are {gaps[0] * step_mm:.4g} mm apart, the "
             f"slices {step_mm:.4g} mm",
             code="contours_skip_slices", file=file,
-            remedy="Give the series that it was drawn on, or let the planning system interpolate its contours",
+            remedy="Give the series that it was drawn on, or let the planning system interpolate its contours; "
+            'write "skipped_slices": "keep" in rois.json where they are meant so',
         )  # fmt: skip
     missing = int((gaps - 1).sum())
     return [f"{missing} slices between those of {name} have no contour (up to {math.ceil(gaps.max() - 1)} in a row)"]

@@ -54,12 +54,15 @@ class RoiRules(Record):
         labels: by the label's name, in the order of their values where none are given.
         unused: patterns of structures that nobody wants; others that no label matches are left out too, but named.
         overlap: what becomes of a case where two labels share voxels: ``refuse`` it, or the ``last`` label wins.
+        skipped_slices: what becomes of a structure with contours on every n-th slice alone, as those drawn on thicker
+            slices have: ``refuse`` the case, or ``keep`` it as it is.
     """
 
     format: Literal["medseg-rois-1"] = "medseg-rois-1"
     labels: dict[str, RoiRule] = pydantic.Field(min_length=1)
     unused: tuple[str, ...] = ()
     overlap: Literal["refuse", "last"] = "refuse"
+    skipped_slices: Literal["refuse", "keep"] = "refuse"
 
     @property
     def scheme(self) -> LabelScheme:
@@ -106,11 +109,11 @@ def draft_roi_rules(names: Iterable[str]) -> RoiRules | None:
     distinct: dict[str, str] = {}
     for name in sorted(names):
         if fold_name(name):
-            distinct.setdefault(fold_name(name), show_name(name.strip()))
+            distinct.setdefault(fold_name(name), name.strip())
     if not distinct:
         return None
     labels = {
-        name: RoiRule(patterns=(_escape(name)[:LONGEST_PATTERN],), value=value)
+        show_name(name): RoiRule(patterns=(_escape(name)[:LONGEST_PATTERN],), value=value)
         for value, name in enumerate(distinct.values(), start=1)
     }
     return RoiRules(labels=labels)
@@ -143,12 +146,12 @@ def choose_rois(names: Sequence[str], rules: RoiRules, drawn: Sequence[bool], fi
         for place in found:
             if taken.setdefault(place, label) != label:
                 raise DatasetError(
-                    f"the structure {show_name(names[place])!r} matches the labels {taken[place]!r} and {label!r}",
+                    f"the structure {names[place]!r} matches the labels {taken[place]!r} and {label!r}",
                     code="ambiguous_structure", file=file, remedy="Narrow one of their patterns in rois.json",
                 )  # fmt: skip
         usable = tuple(place for place in found if drawn[place])
         if len(usable) > 1 and rule.several == "refuse":
-            matching = ", ".join(repr(show_name(names[place])) for place in usable)
+            matching = ", ".join(repr(names[place]) for place in usable)
             raise DatasetError(
                 f"{len(usable)} structures match the label {label!r}: {matching}", code="several_structures", file=file,
                 remedy='Narrow its patterns in rois.json, or write "several": "unite" there',

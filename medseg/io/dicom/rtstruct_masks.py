@@ -57,7 +57,7 @@ def draw_structures(
     rois = structures.rois
     choice = choose_rois([roi.name for roi in rois], rules, [bool(roi.contours) for roi in rois], file)
     if not any(choice.labels.values()):
-        found = ", ".join(repr(show_name(roi.name)) for roi in rois) or "none"
+        found = ", ".join(repr(roi.name) for roi in rois) or "none"
         raise DatasetError(
             f"no structure matches a label; the file's are {found}", code="no_structure", file=file,
             remedy="Add a pattern for one of them to rois.json",
@@ -70,7 +70,7 @@ def draw_structures(
     for label, places in choice.labels.items():
         united = np.zeros(source.geometry.shape, bool, order="F")
         for place in places:
-            mask, said = draw_roi(rois[place], structures, source)
+            mask, said = draw_roi(rois[place], structures, source, skipped=rules.skipped_slices)
             united |= mask
             notes += said
             uses[place] = describe_use(rois[place], mask, source, label)
@@ -80,20 +80,23 @@ def draw_structures(
     return Segmentation(array, source.geometry), ordered, tuple(notes)
 
 
-def draw_roi(roi: Roi, structures: StructureSet, source: DicomSource) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+def draw_roi(
+    roi: Roi, structures: StructureSet, source: DicomSource, *, skipped: str = "refuse"
+) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
     """Which voxels of a series one structure holds.
 
     Args:
         roi: the structure.
         structures: the set it belongs to.
         source: the series.
+        skipped: as ``fill_roi`` takes it.
     Returns:
         the mask, (i, j, k), and notes, a line each.
     Raises:
         GeometryError: it lies in another world than the series, not on its slices, or beyond them.
     """
     _refuse_other_world(roi, structures, source)
-    return fill_roi(roi, source.geometry, str(structures.path))
+    return fill_roi(roi, source.geometry, str(structures.path), skipped=skipped)
 
 
 def describe_use(roi: Roi, mask: NDArray[np.bool_], source: DicomSource, label: str = "", reason: str = "") -> RoiUse:
@@ -120,7 +123,7 @@ def _refuse_other_world(roi: Roi, structures: StructureSet, source: DicomSource)
     if any(uid in images for contour in roi.contours for uid in contour.image_uids):
         return
     raise GeometryError(
-        f"{show_name(roi.name)!r} was drawn in the frame of reference {show_name(drawn_in)[:64]}, the series "
+        f"{roi.name!r} was drawn in the frame of reference {show_name(drawn_in)[:64]}, the series "
         f"{source.modality} lies in {show_name(here)[:64]}",
         code="other_frame_of_reference", file=structures.path,
         remedy="Give the series that it was drawn on, or register the two",

@@ -172,7 +172,7 @@ def _read_contour(entry: Dataset, name: str, path: Path) -> Contour | str:
     stated = entry.get("NumberOfContourPoints")
     if stated is not None and int(stated) != len(points):
         raise _contradiction(
-            f"a contour of {show_name(name)!r} has {len(points)} points and states {int(stated)}", path
+            f"a contour of {name!r} has {len(points)} points and states {int(stated)}", path
         )  # fmt: skip
     if len(points) < LEAST_POINTS:
         return f"closed contours of fewer than {LEAST_POINTS} points"
@@ -190,13 +190,11 @@ def _read_points(entry: Dataset, name: str, path: Path) -> NDArray[np.float64]:
     try:
         numbers = np.array(content.split(b"\\") if content else [], dtype=np.bytes_).astype(np.float64)
     except ValueError:
-        raise _contradiction(f"a contour of {show_name(name)!r} holds what is no number", path) from None
+        raise _contradiction(f"a contour of {name!r} holds what is no number", path) from None
     if len(numbers) % 3:
-        raise _contradiction(f"a contour of {show_name(name)!r} has {len(numbers)} numbers, no multiple of 3", path)
+        raise _contradiction(f"a contour of {name!r} has {len(numbers)} numbers, no multiple of 3", path)
     if not np.all(np.abs(numbers) <= LARGEST_PLACE_MM):  # not where it is no number
-        raise _contradiction(
-            f"a contour of {show_name(name)!r} lies more than {LARGEST_PLACE_MM:.0f} mm from the origin", path
-        )
+        raise _contradiction(f"a contour of {name!r} lies more than {LARGEST_PLACE_MM:.0f} mm from the origin", path)
     return numbers.reshape(-1, 3)
 
 
