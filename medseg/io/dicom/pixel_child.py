@@ -5,7 +5,11 @@ Run as a script by ``compressed.py``.
 
 from __future__ import annotations
 
+import os
+import tempfile
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,9 @@ from medseg.io.dicom.codestream import RLE, inspect_codestream
 # First choice first; each refuses what it cannot read, so that the next may try.
 _PLUGINS = ("gdcm", "pylibjpeg", "pyjpegls", "pydicom")
 _ITEM = b"\xfe\xff\x00\xe0"
+# What libjpeg, in GDCM, writes to the console while it fills the rest of a damaged frame with whatever it has.
+_COMPLAINTS = (b"Corrupt JPEG data", b"Premature end", b"Invalid JPEG", b"Bogus")
+_HARMLESS = b"extraneous bytes before marker"
 
 
 def decode_batch(request: dict[str, Any]) -> Answer:
@@ -87,7 +94,7 @@ def _try_plugins(data: bytes, request: dict[str, Any]) -> NDArray[Any]:
     }  # fmt: skip
     for name in names:
         try:
-            pixels, _ = decoder.as_array(wrapped, raw=True, decoding_plugin=name, **options)
+            pixels, _ = _hear(partial(decoder.as_array, wrapped, raw=True, decoding_plugin=name, **options))
         except MemoryError:
             raise
         except Exception as error:
@@ -95,6 +102,23 @@ def _try_plugins(data: bytes, request: dict[str, Any]) -> NDArray[Any]:
         else:
             return np.asarray(pixels)
     raise ValueError(reason)
+
+
+def _hear(work: Callable[[], Any]) -> Any:
+    """What a decoder gives, unless it complains on the console; raises ValueError with the complaint."""
+    with tempfile.TemporaryFile() as log:
+        saved = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            found = work()
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+        log.seek(0)
+        for line in log.read(1 << 16).splitlines():
+            if any(word in line for word in _COMPLAINTS) and _HARMLESS not in line:
+                raise ValueError(line.decode("ascii", "replace"))
+    return found
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ class _Walk:
         return dictionary_has_tag(tag) and str(dictionary_VR(tag)) == "SQ"
 
     def _find_pixels(self, tag: int, vr: bytes, value: int, length: int) -> PixelElement:
-        name = vr.decode("ascii")
+        name = vr.decode("ascii", "replace")
         if length == _UNDEFINED:
             fragments, end = list_fragments(self.window, value)
             return PixelElement(_PIXELS[tag], value, None, end, len(fragments) - 1, name)

@@ -159,6 +159,18 @@ def test_a_frame_that_breaks_off_is_refused(tmp_path, syntax):
         assert caught.value.file == str(tmp_path / "a")
 
 
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1])
+def test_a_frame_that_lacks_a_part_before_its_end_is_refused(tmp_path, syntax):
+    """Decoders of lossless JPEG fill up what is missing and say so on the console alone."""
+    plane = draw("u2", 16)
+    whole = (encode_jpeg(plane, 16) if syntax == JPEGLosslessSV1 else encode(plane, syntax, 16)).rstrip(b"\0")
+    for share in (0.02, 0.3, 0.8):
+        cut = whole[: int(len(whole) * (1 - share)) // 2 * 2] + b"\xff\xd9"
+        header = write_compressed(tmp_path / "a", plane, syntax, [cut])
+        with pytest.raises(FormatError, match="cannot be decoded"):
+            read_frames([header])
+
+
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_a_frame_of_another_size_is_refused(tmp_path, syntax):
     plane = draw("u2", 16)
