@@ -121,7 +121,7 @@ def _decode_batch(batch: Sequence[Packed], dtype: np.dtype[Any]) -> NDArray[Any]
     request = {
         "frames": [(str(frame.path.absolute()), frame.fragments) for frame in batch], "dtype": dtype.name,
         "syntax": pixels.transfer_syntax_uid, "rows": pixels.rows, "columns": pixels.columns,
-        "photometric": pixels.photometric, "bits_allocated": pixels.bits_allocated,
+        "photometric": pixels.photometric or "MONOCHROME2", "bits_allocated": pixels.bits_allocated,
         "bits_stored": pixels.bits_stored, "signed": pixels.signed,
     }  # fmt: skip
     limits = Limits(SECONDS + total / BYTES_PER_SECOND, MEMORY_PER_BYTE * total + EXTRA_MEMORY_BYTES, size * len(batch))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY, inflate
+from medseg.io.dicom.elements import DEFLATED_LITTLE, PIXEL_KEYWORDS
 from medseg.io.dicom.identity import quiet
-from medseg.io.dicom.structure import DEFLATED, check_structure
+from medseg.io.dicom.structure import check_structure
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -34,7 +35,7 @@ def open_dataset(path: str | Path, keywords: Sequence[str] = ()) -> Dataset:
     tags = list(keywords) or None
     with quiet():
         try:
-            if structure.transfer_syntax_uid != DEFLATED:
+            if structure.transfer_syntax_uid != DEFLATED_LITTLE:
                 return dcmread(path, stop_before_pixels=True, force=True, specific_tags=tags)
             # pydicom would inflate without end: here it is given what was inflated within the memory's bounds.
             return _parse_inflated(BytesIO(inflate(path, structure.start)), tags)
@@ -51,7 +52,7 @@ def _parse_inflated(content: BytesIO, keywords: list[str] | None) -> Dataset:
     from pydicom.tag import BaseTag, Tag
 
     def stop(tag: BaseTag, _kind: str | None, _length: int) -> bool:
-        return int(tag) in (0x7FE00008, 0x7FE00009, 0x7FE00010)
+        return int(tag) in PIXEL_KEYWORDS
 
     tags: list[BaseTag | int] | None = None if keywords is None else [Tag(keyword) for keyword in keywords]
     return read_dataset(content, False, True, stop_when=stop, specific_tags=tags)

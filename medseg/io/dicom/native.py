@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY, inflate
+from medseg.io.dicom.elements import DEFLATED_LITTLE, EXPLICIT_BIG
 from medseg.io.dicom.headers import PixelFormat
 from medseg.io.dicom.stored_values import type_of_words
-from medseg.io.dicom.structure import DEFLATED, EXPLICIT_BIG, check_structure
+from medseg.io.dicom.structure import check_structure
 from medseg.io.guard import LARGEST_PADDING_BYTES, unreadable
 
 
@@ -33,7 +34,7 @@ def read_native(path: Path, pixels: PixelFormat, numbers: Sequence[int], planes:
     Raises:
         FormatError: truncated, or more bytes than the header declares.
     """
-    if pixels.transfer_syntax_uid == DEFLATED:
+    if pixels.transfer_syntax_uid == DEFLATED_LITTLE:
         _read_deflated(path, pixels, numbers, planes)
         return
     size = count_plane_bytes(pixels)

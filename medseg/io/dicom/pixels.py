@@ -27,6 +27,7 @@ from medseg.io.guard import check_room
 _READERS = 8
 # A header states rows and columns in 16 bits; scanners go up to some thousand, a pathologist's tile to 10^4.
 _LARGEST_FRAME_PIXELS = 1 << 28
+_GREY = ("MONOCHROME1", "MONOCHROME2", "")
 
 
 class PixelStack(NamedTuple):
@@ -81,9 +82,9 @@ def _check_format(frame: FrameHeader) -> PixelFormat:
     pixels = frame.pixels
     if pixels is None or not pixels.keyword:
         raise FormatError("it has no pixels", code="no_pixels", file=frame.path, remedy="Leave it out")
-    if pixels.samples != 1:
+    if pixels.samples != 1 or pixels.photometric not in _GREY:
         raise FormatError(
-            f"{pixels.samples} values per pixel ({ascii(pixels.photometric)[1:-1]}): colours, no measurement",
+            f"{pixels.samples} values per pixel ({ascii(pixels.photometric)[1:-1][:16]}): colours, no measurement",
             code="colours", file=frame.path, remedy="Leave it out",
         )  # fmt: skip
     allowed = {"PixelData": (8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}[pixels.keyword]

@@ -14,27 +14,30 @@ from typing import NamedTuple
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY, Window, inflate, open_window, truncated
+from medseg.io.dicom.elements import (
+    DEEPEST_NESTING,
+    DEFLATED_LITTLE,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    PIXEL_KEYWORDS,
+    UNDEFINED,
+    is_dicom,
+)
 from medseg.io.dicom.fragments import list_fragments
 from medseg.io.guard import check_regular
 
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
-DEFLATED = "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
-NATIVE_SYNTAXES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG)
+NATIVE_SYNTAXES = (IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE, EXPLICIT_BIG)
 
-# The deepest real objects are reports of some 20 levels; pydicom needs several calls a level out of Python's 1000.
-LARGEST_DEPTH = 64
 # A multi-frame file of 20000 frames with 100 elements each.
 LARGEST_COUNT = 4_000_000
 PREAMBLE_BYTES = 128
+_FIRST_BYTES = 160  # as many as elements.is_dicom asks for
 
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _OTHER = frozenset((b"OB", b"OW"))
-_UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _SYNTAX = 0x00020010
 
 
@@ -96,7 +99,7 @@ def check_structure(path: str | Path) -> Structure:
     size = check_regular(path)
     with open_window(path, size) as window:
         start, syntax, has_preamble = _read_file_header(window)
-        if syntax == DEFLATED:
+        if syntax == DEFLATED_LITTLE:
             window = Window.of_bytes(inflate(path, start), path)
             implicit, big_endian = _find_encoding(window, 0, syntax)
             elements, depth, pixels = _Walk(window, 0, implicit, big_endian).go()
@@ -108,35 +111,11 @@ def check_structure(path: str | Path) -> Structure:
     return Structure(syntax, implicit, big_endian, start, has_preamble, elements, depth, pixels)
 
 
-def is_dicom(path: str | Path) -> bool:
-    """Whether a file's first bytes are those of DICOM, with or without preamble; False where it cannot be read."""
-    try:
-        with Path(path).open("rb") as stream:
-            first = stream.read(PREAMBLE_BYTES + 4)
-    except OSError:
-        return False
-    return first[PREAMBLE_BYTES:] == b"DICM" or _looks_bare(first)
-
-
-def _looks_bare(first: bytes) -> bool:
-    """Whether bytes are the first element of a data set without preamble: of group 2 or 8, with a fitting length."""
-    if len(first) < 8:
-        return False
-    group_little, group_big = (int.from_bytes(first[:2], order) for order in ("little", "big"))
-    explicit = first[4:6] in _SHORT or first[4:6] in _LONG
-    if group_little == 2:
-        return explicit
-    if group_big == 8:
-        return explicit
-    # An implicit length of a first element (a group's length, a character set, an image type) is short.
-    return group_little == 8 and (explicit or int.from_bytes(first[4:8], "little") < 1024)
-
-
 def _read_file_header(window: Window) -> tuple[int, str, bool]:
     """Where the data set begins, its transfer syntax (empty where not stated), whether there is a preamble."""
-    first = window.read(0, min(window.size, PREAMBLE_BYTES + 4))
-    has_preamble = first[PREAMBLE_BYTES:] == b"DICM"
-    if not has_preamble and not _looks_bare(first):
+    first = window.read(0, min(window.size, _FIRST_BYTES))
+    has_preamble = first[PREAMBLE_BYTES : PREAMBLE_BYTES + 4] == b"DICM"
+    if not has_preamble and (first[:4] == b"DICM" or not is_dicom(first)):
         raise FormatError("not a DICOM file", code="not_dicom", file=window.path, remedy="Leave it out")
     position, syntax = (PREAMBLE_BYTES + 4 if has_preamble else 0), ""
     while position + 8 <= window.size:
@@ -215,9 +194,9 @@ class _Walk:
         if tag == 0 and len(self.levels) == 1 and not any(window.read(position, min(4096, level.bound - position))):
             self.position = level.bound  # zeros after the last element
             return
-        if tag in _PIXELS and len(self.levels) == 1:
+        if tag in PIXEL_KEYWORDS and len(self.levels) == 1:
             self.pixels = self._find_pixels(tag, vr, value, length)
-        elif length == _UNDEFINED:
+        elif length == UNDEFINED:
             self._open(level, value, -1, "fragments" if vr in _OTHER else "sequence", level.implicit or vr == b"UN")
         elif value + length > level.bound:
             raise truncated(window, f"element {_show(tag)} of {length} bytes, {max(level.bound - value, 0)} are there")
@@ -264,20 +243,20 @@ class _Walk:
             raise _damaged(window, f"element {_show(tag)} where an item of a sequence should begin")
         self.elements += 1
         if level.kind == "fragments" or length == 0:
-            self.position += length if length != _UNDEFINED else window.size
+            self.position += length if length != UNDEFINED else window.size
             if self.position > level.bound:
                 raise truncated(window, f"a fragment of {length} bytes, fewer are there")
             return
-        end = -1 if length == _UNDEFINED else self.position + length
+        end = -1 if length == UNDEFINED else self.position + length
         if end > level.bound:
             raise truncated(window, f"an item of {length} bytes, {level.bound - self.position} are there")
         self.levels.append(_Level("items", end, level.bound if end < 0 else end, level.implicit))
 
     def _open(self, level: _Level, value: int, end: int, kind: str, implicit: bool) -> None:
         depth = 1 + sum(one.kind == "sequence" for one in self.levels)
-        if depth > LARGEST_DEPTH:
+        if depth > DEEPEST_NESTING:
             raise FormatError(
-                f"more than {LARGEST_DEPTH} sequences within one another", code="too_deep", file=self.window.path,
+                f"more than {DEEPEST_NESTING} sequences within one another", code="too_deep", file=self.window.path,
                 remedy=REMEDY,
             )  # fmt: skip
         self.depth = max(self.depth, depth)
@@ -298,12 +277,12 @@ class _Walk:
 
     def _find_pixels(self, tag: int, vr: bytes, value: int, length: int) -> PixelElement:
         name = vr.decode("ascii", "replace")
-        if length == _UNDEFINED:
+        if length == UNDEFINED:
             fragments, end = list_fragments(self.window, value)
-            return PixelElement(_PIXELS[tag], value, None, end, len(fragments) - 1, name)
+            return PixelElement(PIXEL_KEYWORDS[tag], value, None, end, len(fragments) - 1, name)
         if value + length > self.window.size:
             raise truncated(self.window, f"{length} bytes of pixels, {self.window.size - value} are there")
-        return PixelElement(_PIXELS[tag], value, length, value + length, 0, name)
+        return PixelElement(PIXEL_KEYWORDS[tag], value, length, value + length, 0, name)
 
 
 def _show(tag: int) -> str:

@@ -93,7 +93,7 @@ def _find_factor(content: Dataset, frames: Sequence[FrameHeader]) -> tuple[float
     if unit == "GML":
         kind = str(content.get("SUVType") or "BW")
         if kind != "BW":
-            raise _refuse("SUVType", f"SUV of the type {kind!a}, expected BW (body weight)", first)
+            raise _refuse("SUVType", f"SUV of the type {kind[:16]!a}, expected BW (body weight)", first)
         return 1.0, ()
     if unit == "CNTS":
         return _find_philips_factor(content, frames)

@@ -240,6 +240,7 @@ def test_zeros_after_the_pixels_are_padding(tmp_path):
     ("changes", "code"),
     [
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "Columns": 2}, "colours"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "colours"),
         ({"RescaleSlope": 0, "RescaleIntercept": 0}, "bad_scale"),
     ],
 )
