@@ -22,6 +22,8 @@ CT, MR, PET = (f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "128
 # Value per millimetre towards the left, the back and the head (LPS), and what one stored step is worth.
 GRADIENT = np.array([1.0, 2.5, 4.0])
 SLOPE = 1 / 32
+# Half a stored step; interpolation adds what the rounding of two neighbours differs by.
+TOLERANCE = 1.5 * SLOPE
 SHAPE = (7, 9)  # rows, columns
 SPACING_MM = (1.5, 1.25)  # between rows, between columns
 STEP_MM = 3.0
@@ -159,3 +161,29 @@ def measure_error(array: NDArray[Any], affine: NDArray[np.float64]) -> tuple[flo
     difference = array - encode(world * [-1, -1, 1])
     offset = float(np.median(difference))
     return offset, float(np.abs(difference - offset).max())
+
+
+def is_right(
+    array: NDArray[Any], affine: NDArray[np.float64], tolerance: float = TOLERANCE, *, straightened: bool = False
+) -> bool:
+    """Whether values (i, j, k) are those that belong to their places in RAS+ millimetres, but for one offset.
+
+    Args:
+        array: of a volume that was read.
+        affine: from its index to millimetres.
+        tolerance: how far a value may be off.
+        straightened: whether it was a leaning pile; what no plane covered then holds the lowest value.
+    """
+    array = np.asarray(array, np.float64)
+    if not straightened:
+        return measure_error(array, affine)[1] <= tolerance
+    index = np.stack(np.meshgrid(*(np.arange(n) for n in array.shape), indexing="ij"), -1)
+    world = index @ affine[:3, :3].T + affine[:3, 3]
+    covered = array > array.min() + tolerance
+    # At the rim of what planes cover, voxels are half covered.
+    inner = covered & np.roll(covered, 1, axis=1) & np.roll(covered, -1, axis=1)
+    leaning = (
+        np.abs(affine[:3, :3].T @ affine[:3, :3] - np.diag(np.diag(affine[:3, :3].T @ affine[:3, :3]))).max() > 1e-3
+    )
+    off = np.abs(array - encode(world * [-1, -1, 1])) > tolerance
+    return bool(inner.any()) and not leaning and float(off[inner].mean()) <= 0.1
