@@ -19,6 +19,7 @@ from medseg.io.dicom.check_back import check_probabilities, check_segments
 from medseg.io.dicom.codes import Meaning
 from medseg.io.dicom.identity import copy_identity, quiet, read_identity
 from medseg.io.dicom.maker import Maker, describe_software, identify_algorithm, to_concept
+from medseg.io.dicom.rle import encode_frame
 from medseg.io.dicom.seg_planes import make_stand_ins, refer_to_source
 from medseg.io.dicom.segments import Segment, TrackedLesion, mask_of, plan_segments
 from medseg.io.dicom.source import DicomSource
@@ -103,9 +104,10 @@ def write_seg(
     stand_ins = make_stand_ins(source)
     if not any(segment.voxels for segment in segments):
         planes, stand_ins = planes[:1], stand_ins[:1]  # an empty object is one empty frame a segment, not all of them
-    syntax = _RLE if kind == "labelmap" else _EXPLICIT
     with quiet():
-        content = _make_object(stand_ins, planes, kind.upper(), segments, maker, syntax)
+        content = _make_object(stand_ins, planes, kind.upper(), segments, maker)
+        if kind == "labelmap":
+            _compress(content)
         refer_to_source(content, source)
         copy_identity(header, content)
     return _save(
@@ -155,7 +157,7 @@ def write_seg_probabilities(
     segments, _ = plan_segments(none, labels, meanings=meanings)
     stand_ins = make_stand_ins(source)
     with quiet():
-        content = _make_object(stand_ins, stored, "FRACTIONAL", segments, maker, _EXPLICIT)
+        content = _make_object(stand_ins, stored, "FRACTIONAL", segments, maker)
         refer_to_source(content, source)
         copy_identity(header, content)
     return _save(
@@ -232,7 +234,7 @@ def _stack_segments(
 
 
 def _make_object(
-    stand_ins: list[Any], planes: NDArray[Any], kind: str, segments: Sequence[Segment], maker: Maker, syntax: str
+    stand_ins: list[Any], planes: NDArray[Any], kind: str, segments: Sequence[Segment], maker: Maker
 ) -> Any:
     from highdicom.seg import Segmentation as SegmentationObject
 
@@ -249,11 +251,25 @@ def _make_object(
         max_fractional_value=_LARGEST_FRACTION,
         content_label="SEGMENTATION",
         content_description=what,
-        transfer_syntax_uid=syntax,
+        transfer_syntax_uid=_EXPLICIT,
         series_description=maker.series_description or f"medseg {kind.lower()} segmentation",
         specific_character_set="ISO_IR 192",
         **describe_software(),
     )
+
+
+def _compress(content: Any) -> None:
+    """Compress the frames of a label map in place."""
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    kind = np.uint8 if content.BitsAllocated == 8 else "<u2"
+    shape = (int(content.NumberOfFrames), content.Rows, content.Columns)
+    frames = np.frombuffer(content.PixelData, kind, count=int(np.prod(shape))).reshape(shape)
+    content.PixelData = encapsulate([encode_frame(frame) for frame in frames])
+    content["PixelData"].VR = "OB"
+    content["PixelData"].is_undefined_length = True
+    content.file_meta.TransferSyntaxUID = UID(_RLE)
 
 
 def _describe(segment: Segment, maker: Maker) -> Any:

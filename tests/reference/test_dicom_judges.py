@@ -1,0 +1,113 @@
+"""What medseg writes in DICOM, by others' judgement: dciodvfy finds no fault, dcmqi and highdicom find every voxel."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from medseg.core.labels import LabelScheme
+from medseg.core.volume import Segmentation, Volume
+from medseg.io.dicom.key_pictures import write_key_pictures
+from medseg.io.dicom.report_sr import write_report
+from medseg.io.dicom.seg_write import write_seg, write_seg_probabilities
+from medseg.io.dicom.source import DicomSource
+from medseg.measurement import measure_case
+from tests.io.dicom.small_series import LABELS, make_geometry, make_mask, write_series
+
+# A 12 x 10 frame fills whole bytes, one of 13 x 9 does not: its bits run on into the next frame's.
+SHAPES = ((12, 10, 6), (13, 9, 7))
+
+
+def find_program(name: str) -> str:
+    """A judge's program beside this Python, or on the path; skips where it is not installed."""
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed (group bench)")
+    return found
+
+
+def find_faults(path: Path) -> list[str]:
+    """dciodvfy's errors and warnings, but for one: that Laterality may be empty only where it is unknown, as it is."""
+    result = subprocess.run(
+        [find_program("dciodvfy"), "-new", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    lines = (result.stdout + result.stderr).splitlines()
+    return [line for line in lines if line.startswith(("Error", "Warning")) and "Laterality" not in line]
+
+
+def make_source(folder: Path, shape: tuple[int, int, int], multiframe: bool = False) -> DicomSource:
+    return write_series(folder / "series", make_geometry(shape, oblique=True), multiframe=multiframe)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("multiframe", [False, True])
+def test_dciodvfy_finds_no_fault(tmp_path: Path, shape: tuple[int, int, int], multiframe: bool) -> None:
+    source = make_source(tmp_path, shape, multiframe)
+    mask = make_mask(source.geometry)
+    image = np.random.default_rng(0).normal(0, 400, (1, *shape)).astype(np.float32)
+    volume = Volume(image, source.geometry, ("CT",))
+    rows = measure_case(mask, LABELS, volume=volume, case="c1")
+    written = [
+        write_seg(tmp_path / "binary.dcm", mask, LABELS, source, lesion_labels=["liver tumour"]),
+        write_seg(tmp_path / "map.dcm", mask, LABELS, source, kind="labelmap"),
+        write_seg(tmp_path / "none.dcm", Segmentation(mask.array * 0, source.geometry), LABELS, source),
+        write_seg_probabilities(
+            tmp_path / "fraction.dcm", {name: np.abs(np.sin(image[0])) for name in LABELS.names}, source.geometry,
+            LABELS, source,
+        ),
+    ]  # fmt: skip
+    for seg in written:
+        assert find_faults(seg.path) == []
+    assert find_faults(write_report(tmp_path / "sr.dcm", rows, written[0], source).path) == []
+    for picture in write_key_pictures(tmp_path, volume, written[0], source):
+        assert find_faults(picture.path) == []
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_dcmqi_finds_every_voxel(tmp_path: Path, shape: tuple[int, int, int], kind: Any) -> None:
+    import SimpleITK
+
+    source = make_source(tmp_path, shape)
+    mask = make_mask(source.geometry)
+    written = write_seg(tmp_path / "seg.dcm", mask, LABELS, source, kind=kind)
+    command = [find_program("segimage2itkimage"), "--inputDICOM", str(written.path), "--outputDirectory", str(tmp_path)]
+    subprocess.run([*command, "-t", "nrrd"], check=True, capture_output=True, timeout=60)
+    for number in (1,) if kind == "labelmap" else (1, 2, 3):
+        image: Any = SimpleITK.ReadImage(str(tmp_path / f"{number}.nrrd"))
+        array = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0)
+        places = np.argwhere(array)
+        columns = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+        world = (places @ columns.T + image.GetOrigin()) * (-1, -1, 1)
+        index = source.geometry.to_index(world)
+        assert np.abs(index - np.rint(index)).max() < 1e-3
+        found = np.zeros(shape, int)
+        found[tuple(np.rint(index).astype(int).T)] = array[tuple(places.T)]
+        wanted = mask.array if kind == "labelmap" else (mask.array == number) * number
+        assert np.array_equal(found, wanted)
+    names = [entry["SegmentLabel"] for group in json.loads((tmp_path / "meta.json").read_text())["segmentAttributes"]
+             for entry in group]  # fmt: skip
+    assert sorted(names) == sorted(LABELS.names)
+
+
+def test_highdicom_finds_every_voxel(tmp_path: Path) -> None:
+    highdicom: Any = pytest.importorskip("highdicom")
+    source = make_source(tmp_path, SHAPES[1])
+    mask = make_mask(source.geometry)
+    regions = LabelScheme.make({"whole": [1, 3], "core": [3], "kidney": [2]})
+    write_seg(tmp_path / "seg.dcm", mask, regions, source)
+    volume = highdicom.seg.segread(tmp_path / "seg.dcm").get_volume()
+    affine = np.diag([-1, -1, 1, 1]) @ volume.affine
+    for place, name in enumerate(regions.names):
+        layer = volume.array[..., place]
+        index = source.geometry.to_index(np.argwhere(layer) @ affine[:3, :3].T + affine[:3, 3])
+        found = np.zeros(mask.array.shape, bool)
+        found[tuple(np.rint(index).astype(int).T)] = True
+        assert np.array_equal(found, regions.mask(mask.array, name))
