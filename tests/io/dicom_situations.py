@@ -292,7 +292,7 @@ def _lengthen(content: bytes) -> bytes:
 
 
 _add("a truncated file", lambda at: _damage(at, lambda content: content[:-40]), (), ("truncated",), unused=1)
-_add("sequences nested without end", lambda at: _damage(at, _nest), (), ("nested_too_deep",), unused=1)
+_add("sequences nested without end", lambda at: _damage(at, _nest), (), ("too_deep",), unused=1)
 _add("a length of four gigabytes", lambda at: _damage(at, _lengthen), (), ("truncated",), unused=1)
 _add("a slice without position", _slices(pile()[:5], [pile()[5].but(ImagePositionPatient=None)], pile()[6:]), (),
      ("no_place",), unused=1)  # fmt: skip

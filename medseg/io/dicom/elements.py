@@ -273,5 +273,5 @@ def _skip_sequence(data: bytes, position: int, encoding: Encoding, path: Path) -
         else:
             _refuse("corrupt", f"no item of a sequence at byte {value - 8}", path)
         if len(open_parts) > 2 * DEEPEST_NESTING:
-            _refuse("nested_too_deep", f"its sequences are nested more than {DEEPEST_NESTING} deep", path)
+            _refuse("too_deep", f"its sequences are nested more than {DEEPEST_NESTING} deep", path)
     return position

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import GeometryError
 from medseg.io.dicom.headers import FrameHeader, Moment
-from medseg.io.dicom.stacking import FEWEST_PLANES, SAME_PLACE_MM, find_fault, lay_out, measure_distances
+from medseg.io.dicom.stacking import FEWEST_PLANES, find_fault, find_same_place_mm, lay_out, measure_distances
 
 # Volumes of one series cover the same ground: at least this share of their places is common to them.
 SHARED_PLACES = 0.5
 # Two acquisitions of one series may overlap where they meet by this share of the shorter one.
 LARGEST_OVERLAP = 0.5
-# Share of the mean distance between planes below which two are at one place, where they lie closer than usual.
-SAME_PLACE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +112,8 @@ def _number_places(distances_mm: NDArray[np.float64]) -> NDArray[np.int64]:
     """For each plane the number of its place, counted along the normal."""
     order = np.argsort(distances_mm, kind="stable")
     steps = np.diff(distances_mm[order])
-    span = float(distances_mm[order[-1]] - distances_mm[order[0]])
-    close = min(SAME_PLACE_MM, SAME_PLACE_SHARE * span / max(len(steps), 1))
     numbers = np.zeros(len(order), np.int64)
-    numbers[order[1:]] = np.cumsum(steps > close)
+    numbers[order[1:]] = np.cumsum(steps > find_same_place_mm(distances_mm))
     return numbers
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.io.dicom.headers import FrameHeader
+from medseg.io.dicom.elements import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from medseg.io.dicom.headers import FrameHeader, PixelFormat
 
 _PIECE_BYTES = 1 << 20
 
@@ -22,11 +23,16 @@ def hold_same_pixels(first: FrameHeader, other: FrameHeader) -> bool:
     starts, size = [0, 0], None
     if one is not None and two is not None and one.offset is not None and two.offset is not None:
         starts, size = [one.offset, two.offset], one.size
-        one, two = replace(one, offset=None), replace(two, offset=None)
+        one, two = (replace(pixels, offset=None, transfer_syntax_uid=_name_coding(pixels)) for pixels in (one, two))
     try:
         return one == two and _are_equal(first.path, other.path, starts, size)
     except OSError:
         return False
+
+
+def _name_coding(pixels: PixelFormat) -> str:
+    """The transfer syntax, one name for both in which pixels are the same plain words."""
+    return EXPLICIT_LITTLE if pixels.transfer_syntax_uid == IMPLICIT_LITTLE else pixels.transfer_syntax_uid
 
 
 def _are_equal(first: Path, other: Path, starts: list[int], size: int | None) -> bool:

@@ -17,10 +17,14 @@ from medseg.core.errors import GeometryError
 from medseg.core.geometry import Geometry
 from medseg.io.dicom.headers import FrameHeader, Place
 
-# Positions are written with two decimals by some scanners; two planes that lie closer are at one place.
+# Positions are written with two decimals by some scanners; two planes that lie closer are at one place, unless all lie
+# as close: then it is this share of their mean distance.
 SAME_PLACE_MM = 0.01
-# A plane may lie off the even grid by this share of the distance between planes: a rounded header, no other place.
+SAME_PLACE_SHARE = 0.05
+# A plane may lie off the even grid by this share of the distance between planes, and by the rounding of two decimals as
+# far as that is no more than the second share: a rounded header, no other place.
 LARGEST_UNEVENNESS = 0.02
+LARGEST_ROUNDING = 0.1
 # Fewer planes are always evenly spaced, so that their distance proves nothing.
 FEWEST_PLANES = 3
 # Two planes are taken for neighbours where their distance is their stated thickness, give or take this share.
@@ -108,6 +112,18 @@ def measure_distances(planes: Sequence[FrameHeader]) -> NDArray[np.float64]:
     return distances
 
 
+def find_same_place_mm(distances_mm: NDArray[np.float64]) -> float:
+    """How close two of these planes lie that are at one place.
+
+    Args:
+        distances_mm: of planes along their normal, in any order.
+    Returns:
+        millimetres.
+    """
+    mean_step = float(np.ptp(distances_mm)) / max(len(distances_mm) - 1, 1)
+    return min(SAME_PLACE_MM, SAME_PLACE_SHARE * mean_step)
+
+
 def lay_out(planes: Sequence[FrameHeader]) -> Stack:
     """The planes of one volume in order, measured.
 
@@ -123,7 +139,7 @@ def lay_out(planes: Sequence[FrameHeader]) -> Stack:
     order = np.argsort(places[:, 2], kind="stable")
     places = places[order] - places[order[0]]
     steps = np.sort(np.diff(places[:, 2]))
-    apart = steps[steps > SAME_PLACE_MM]
+    apart = steps[steps > find_same_place_mm(places[:, 2])]
     step = float(apart[(len(apart) - 1) // 2]) if len(apart) else _guess_step(planes[0])
     rows_mm, columns_mm = place_of(planes[0]).spacing_mm
     return Stack(
@@ -172,7 +188,7 @@ def find_doubt(stack: Stack) -> GeometryError | None:
 
 def _find_repeat(stack: Stack) -> GeometryError | None:
     steps = np.diff(stack.distances_mm)
-    close = np.flatnonzero(steps <= SAME_PLACE_MM)
+    close = np.flatnonzero(steps <= find_same_place_mm(stack.distances_mm))
     if not len(close):
         return None
     first, second = stack.planes[close[0]], stack.planes[close[0] + 1]
@@ -189,7 +205,7 @@ def _find_gap(stack: Stack) -> GeometryError | None:
         return None
     steps = np.diff(stack.distances_mm)
     even = np.linspace(0, stack.distances_mm[-1], len(stack.planes))
-    tolerance = max(SAME_PLACE_MM, LARGEST_UNEVENNESS * stack.step_mm)
+    tolerance = max(LARGEST_UNEVENNESS * stack.step_mm, min(SAME_PLACE_MM, LARGEST_ROUNDING * stack.step_mm))
     if np.all(np.abs(stack.distances_mm - even) <= tolerance):
         return None
     ratios = steps / stack.step_mm

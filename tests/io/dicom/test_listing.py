@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.uid import ImplicitVRLittleEndian, RLELossless
 
 from medseg import pipeline
 from medseg.core.errors import DatasetError
@@ -73,9 +75,16 @@ def test_what_is_done_to_a_series_is_told(tmp_path: Path) -> None:
         read_series(series, gaps="fill")
 
 
-def test_a_file_in_two_transfer_syntaxes_is_no_copy(tmp_path: Path) -> None:
-    SITUATIONS["axial"].make(tmp_path / "a")
-    SITUATIONS["implicit"].make(tmp_path / "b")
+def test_files_of_the_same_plain_pixels_are_copies_coded_ones_are_not(tmp_path: Path) -> None:
+    write(tmp_path / "a", pile(), start=0)
+    write(tmp_path / "b", pile(), ImplicitVRLittleEndian, start=0)
+    tree = find_series(tmp_path)
+    assert (len(tree.images), len(tree.unused)) == (1, 8)
+    assert tree.images[0].problem is None
+    for path in (tmp_path / "b").iterdir():
+        data = pydicom.dcmread(path)
+        data.compress(RLELossless, generate_instance_uid=False)
+        data.save_as(path)
     (series,) = find_series(tmp_path).images
     assert series.problem is not None
     assert series.problem.code == "two_versions"
