@@ -32,6 +32,20 @@ class Target(StrEnum):
     openvino = "openvino"
 
 
+class Tilt(StrEnum):
+    """What becomes of DICOM scans of a tilted gantry."""
+
+    refuse = "refuse"
+    resample = "resample"
+
+
+class Gaps(StrEnum):
+    """What becomes of DICOM scans with missing slices."""
+
+    refuse = "refuse"
+    interpolate = "interpolate"
+
+
 class Sampling(StrEnum):
     """Where training patches are put."""
 

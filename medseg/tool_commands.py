@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import Device, Json, Plugins, Target, catch_errors, finish, parse_seconds
+from medseg.options import Device, Gaps, Json, Plugins, Target, Tilt, catch_errors, finish, parse_seconds
 
 
 def demo(
@@ -37,6 +37,25 @@ def import_nnunet(
         from medseg.tools.import_nnunet import import_nnunet as convert
 
         result = convert(source, output, list_only=list_only)
+    finish(result, json)
+
+
+def import_dicom(
+    tree: Annotated[Path, typer.Argument(metavar="TREE", help="A folder with DICOM scans and RTSTRUCT or SEG.")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Folder for the data set.")],
+    labels: Annotated[
+        Path | None, typer.Option(metavar="ROIS_JSON", help="Which structures are which label; a draft is written.")
+    ] = None,
+    modality: Annotated[str, typer.Option(help="Of the scans to take, such as CT.")] = "",
+    tilt: Annotated[Tilt, typer.Option(help="A tilted gantry's scans: refuse them, or resample them.")] = Tilt.refuse,
+    gaps: Annotated[Gaps, typer.Option(help="Missing slices: refuse the scan, or interpolate.")] = Gaps.refuse,
+    json: Json = False,
+) -> None:
+    """Turn DICOM scans with RTSTRUCT or SEG into a data set."""
+    with catch_errors():
+        from medseg.tools.import_dicom import import_dicom as convert
+
+        result = convert(tree, dataset, labels=labels, modality=modality, tilt=tilt.value, gaps=gaps.value)
     finish(result, json)
 
 
@@ -80,6 +99,7 @@ def add_tools(app: typer.Typer) -> None:
     """Put the tools' commands behind those that the command line has already."""
     app.command()(demo)
     app.command(name="import-nnunet")(import_nnunet)
+    app.command(name="import-dicom")(import_dicom)
     app.command()(export)
     app.command()(info)
     app.command()(doctor)

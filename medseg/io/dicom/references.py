@@ -1,0 +1,165 @@
+"""References, RTSTRUCT and SEG: what they hold, on which series they were drawn, and their masks on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medseg.core.errors import DatasetError
+from medseg.core.volume import Segmentation
+from medseg.io.dicom.headers import FrameHeader
+from medseg.io.dicom.kinds import CONTOURS
+from medseg.io.dicom.label_parts import DrawPart, PartUse, paint_labels
+from medseg.io.dicom.roi_names import RoiRules
+from medseg.io.dicom.rtstruct_masks import draw_roi, draw_structures
+from medseg.io.dicom.rtstruct_read import read_structure_set
+from medseg.io.dicom.seg_read import paint_segments, read_seg
+from medseg.io.dicom.series import DicomSeries
+from medseg.io.dicom.source import DicomSource
+
+_SHOWN_SERIES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A file with structures or segments; its contours and pixels are not kept.
+
+    Args:
+        header: of the file.
+        kind: ``contours`` or ``segmentation``.
+        names: of its parts, as they stand in the file.
+        contours: closed ones of each structure; 0 of a segment.
+        drawn: which parts can be drawn.
+        image_uids, series_uids, frame_of_reference_uids: what it says it was drawn on; it need not be there.
+    """
+
+    header: FrameHeader
+    kind: str
+    names: tuple[str, ...]
+    contours: tuple[int, ...]
+    drawn: tuple[bool, ...]
+    image_uids: frozenset[str]
+    series_uids: frozenset[str]
+    frame_of_reference_uids: frozenset[str]
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.header.path
+
+
+def read_reference(header: FrameHeader, kind: str) -> Reference:
+    """What a reference holds and was drawn on; raises FormatError or GeometryError where it is damaged.
+
+    Args:
+        header: of the file.
+        kind: ``contours`` or ``segmentation``.
+    Returns:
+        the reference.
+    """
+    if kind == CONTOURS:
+        structures = read_structure_set(header.path)
+        counts = tuple(len(roi.contours) for roi in structures.rois)
+        return Reference(
+            header, kind, tuple(roi.name for roi in structures.rois), counts, tuple(count > 0 for count in counts),
+            frozenset(uid for roi in structures.rois for contour in roi.contours for uid in contour.image_uids),
+            structures.series_uids,
+            frozenset(roi.frame_of_reference_uid for roi in structures.rois if roi.frame_of_reference_uid),
+        )  # fmt: skip
+    seg = read_seg(header.path)
+    names = tuple(segment.name for segment in seg.segments.values())
+    return Reference(
+        header, kind, names, (0,) * len(names), (True,) * len(names), frozenset(), frozenset(seg.source_series_uids),
+        frozenset([seg.frame_of_reference_uid] if seg.frame_of_reference_uid else []),
+    )  # fmt: skip
+
+
+def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomSeries:
+    """The series that a reference was drawn on.
+
+    By the images that it names, else by the series, else by the frame of reference: what it names need not be there.
+
+    Args:
+        reference: the reference.
+        images: the scans of the tree.
+    Returns:
+        the one series.
+    Raises:
+        DatasetError: there is none, or several and nothing tells which.
+    """
+    own = [series for series in images if _is_same_patient(reference.header, series.planes[0])]
+    world = reference.frame_of_reference_uids
+    ways: tuple[Callable[[DicomSeries], bool], ...] = (
+        lambda series: any(plane.sop_instance_uid in reference.image_uids for plane in series.planes),
+        lambda series: series.series_uid in reference.series_uids,
+        lambda series: series.planes[0].frame_of_reference_uid in world,
+    )
+    for way in ways:
+        found = [series for series in own if way(series)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            shown = "; ".join(series.name for series in found[:_SHOWN_SERIES])
+            raise DatasetError(
+                f"it may have been drawn on any of {len(found)} series: {shown}", code="ambiguous_series",
+                file=reference.path, remedy="Import a tree with the one that it was drawn on alone",
+            )  # fmt: skip
+    raise DatasetError(
+        "the series that it was drawn on is not there", code="no_series", file=reference.path,
+        remedy="Add that series to the tree",
+    )  # fmt: skip
+
+
+def _is_same_patient(reference: FrameHeader, plane: FrameHeader) -> bool:
+    mine, its = reference.patient[0], plane.patient[0]
+    return not mine or not its or mine == its
+
+
+def draw_reference(
+    reference: Reference, rules: RoiRules, source: DicomSource
+) -> tuple[Segmentation, tuple[PartUse, ...], tuple[str, ...]]:
+    """The label map of a reference on the series that it was drawn on.
+
+    Args:
+        reference: the reference.
+        rules: which structure or segment is which label.
+        source: the series.
+    Returns:
+        the label map, what became of each part, and notes, a line each.
+    Raises:
+        FormatError: it is damaged.
+        GeometryError: it does not lie on the series' slices.
+        DatasetError: the rules do not fit it, or two labels share voxels.
+    """
+    if reference.kind == CONTOURS:
+        return draw_structures(read_structure_set(reference.path), rules, source)
+    return paint_labels(
+        reference.names, reference.contours, reference.drawn, open_parts(reference, source), rules, source.geometry,
+        str(reference.path),
+    )  # fmt: skip
+
+
+def open_parts(reference: Reference, source: DicomSource, *, skipped: str = "refuse") -> DrawPart:
+    """What draws the parts of a reference, one by one.
+
+    Args:
+        reference: the reference.
+        source: the series that it was drawn on.
+        skipped: as ``fill_roi`` takes it.
+    Returns:
+        a function of a part's place in ``reference.names`` that gives its mask, (i, j, k), and notes.
+    """
+    if reference.kind == CONTOURS:
+        structures = read_structure_set(reference.path)
+        return lambda place: draw_roi(structures.rois[place], structures, source, skipped=skipped)
+    seg = read_seg(reference.path)
+    numbers = list(seg.segments)
+
+    def draw(place: int) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+        return paint_segments(seg, {numbers[place]: 1}, source.geometry).array != 0, ()
+
+    return draw

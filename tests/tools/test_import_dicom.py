@@ -1,0 +1,160 @@
+"""``medseg import-dicom``: scans with RTSTRUCT or SEG as a data set; nothing dropped in silence."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from medseg.core.errors import DatasetError, FormatError
+from medseg.core.labels import LabelScheme
+from medseg.core.manifest import exit_code
+from medseg.core.volume import Segmentation
+from medseg.io import open_dataset, read_segmentation
+from medseg.io.dicom.grouping import find_series
+from medseg.io.dicom.read import read_series
+from medseg.io.dicom.rtstruct_write import write_rtstruct
+from medseg.io.dicom.seg_write import write_seg
+from medseg.io.dicom.uids import derive_uid
+from medseg.tools.import_dicom import import_dicom
+from tests.io.dicom_series import pile, write
+
+LABELS = LabelScheme.make({"Liver": 1, "GTV 1": 2})
+RULES = {"labels": {"tumour": ["gtv*"], "liver": ["liver"]}}
+
+
+def add_scan(folder: Path, patient: str, date: str, *, kind: str = "rtstruct", modality: str = "CT") -> np.ndarray:
+    """Write a scan with its reference; the label map that was drawn on it."""
+    header = {
+        "PatientID": patient, "PatientName": f"Secret^{patient}", "StudyDate": date, "Modality": modality,
+        "StudyInstanceUID": derive_uid("study", patient, date), "FrameOfReferenceUID": derive_uid("frame", patient),
+        "SeriesInstanceUID": derive_uid("series", patient, date, modality),
+    }  # fmt: skip
+    planes = [plane.but(SOPInstanceUID=derive_uid("image", patient, date, modality, str(number)))
+              for number, plane in enumerate(pile(header=header))]  # fmt: skip
+    write(folder / "scan", planes)
+    (series,) = find_series(folder / "scan").images
+    _, source, _ = read_series(series)
+    array = np.zeros(source.geometry.shape, np.uint8)
+    array[1:8, 1:6, 2:6] = 1
+    array[3:5, 2:5, 3] = 2
+    segmentation = Segmentation(array, source.geometry)
+    if kind == "rtstruct":
+        write_rtstruct(folder / "rs.dcm", segmentation, LABELS, source)
+    elif kind == "seg":
+        write_seg(folder / "seg.dcm", segmentation, LABELS, source)
+    return array
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rois.json"
+    path.write_text(json.dumps(RULES))
+    return path
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_scans_with_references_become_a_data_set(tmp_path: Path, rules: Path) -> None:
+    tree, output = tmp_path / "tree", tmp_path / "out"
+    drawn = {
+        "p001_1": add_scan(tree / "a1", "77", "20200301"),
+        "p001_2": add_scan(tree / "a2", "77", "20200305", kind="seg"),
+        "p002_1": add_scan(tree / "b", "12", "20190101"),
+    }
+    add_scan(tree / "c", "99", "20200101", kind="none")
+    (tree / "notes.txt").write_text("no DICOM")
+    result = import_dicom(tree, output, labels=rules)
+    assert exit_code(result.outcomes) == 0
+    dataset = open_dataset(output)
+    assert (dataset.channels, dataset.labels.labels) == (("CT",), {"tumour": (1,), "liver": (2,)})
+    assert [(case.name, case.patient, case.day) for case in dataset.cases] == [
+        ("p001_1", "p001", 0), ("p001_2", "p001", 4), ("p002_1", "p002", 0),
+    ]  # fmt: skip
+    for case in dataset.cases:
+        expected = np.array([0, 2, 1], np.uint8)[drawn[case.name]]
+        found = read_segmentation(case.mask)
+        scan = nib.load(case.images[0].path)
+        np.testing.assert_array_equal(found.array, expected)
+        np.testing.assert_allclose(scan.affine, found.geometry.affine, atol=1e-4)
+    files = read_csv(output / "import.csv")
+    assert sum(int(row["files"]) for row in files) == find_series(tree).file_count == 4 * 8 + 3 + 1
+    left = {(row["status"], row["reason"]) for row in files} - {("done", "")}
+    assert left == {("left", "no reference was drawn on it"), ("left", "no DICOM file")}
+
+
+def test_nothing_that_is_written_names_a_patient(tmp_path: Path, rules: Path) -> None:
+    add_scan(tmp_path / "tree" / "a", "0815-4711", "20200301")
+    result = import_dicom(tmp_path / "tree", tmp_path / "out", labels=rules)
+    texts = [result.text, result.to_json()]
+    texts += [path.read_bytes().decode("latin-1") for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert not [text for text in texts if "0815-4711" in text or "Secret" in text or "20200301" in text]
+
+
+def test_without_labels_structures_are_listed_and_a_draft_is_written(tmp_path: Path) -> None:
+    array = add_scan(tmp_path / "tree" / "a", "77", "20200301")
+    output = tmp_path / "out"
+    result = import_dicom(tmp_path / "tree", output)
+    assert exit_code(result.outcomes) == 0
+    assert [path.name for path in output.iterdir()] == ["rois.draft.json"]
+    listed = {row["structure"]: row["voxels"] for row in result.content["structures"]}
+    assert listed == {"Liver": int((array == 1).sum()), "GTV 1": int((array == 2).sum())}
+    assert f"Liver: 4 contours, {listed['Liver']} voxels" in result.text
+    import_dicom(tmp_path / "tree", output, labels=output / "rois.draft.json")
+    assert open_dataset(output).labels.names == ("GTV 1", "Liver")
+
+
+def test_a_case_that_cannot_be_used_stops_no_other(tmp_path: Path, rules: Path) -> None:
+    tree = tmp_path / "tree"
+    for name, patient in (("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5")):
+        add_scan(tree / name, patient, "20200301")
+    (tree / "a" / "scan" / "im004.dcm").unlink()  # a slice is missing
+    damaged = tree / "b" / "rs.dcm"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    for path in (tree / "c" / "scan").iterdir():  # the scan is missing
+        path.unlink()
+    other = pydicom.dcmread(tree / "d" / "rs.dcm")
+    other.SOPInstanceUID = other.file_meta.MediaStorageSOPInstanceUID = derive_uid("other")
+    other.save_as(tree / "d" / "rs2.dcm")  # two references of one scan
+    result = import_dicom(tree, tmp_path / "out", labels=rules)
+    assert exit_code(result.outcomes) == 3
+    codes = {outcome.code for outcome in result.outcomes if outcome.status == "refused"}
+    assert {"missing_slice", "no_series", "several_references"} <= codes
+    assert [case.name for case in open_dataset(tmp_path / "out").cases] == ["p002_1"]
+    assert all(outcome.inputs and outcome.reason for outcome in result.outcomes if outcome.status == "refused")
+    files = read_csv(tmp_path / "out" / "import.csv")
+    assert sum(int(row["files"]) for row in files) == find_series(tree).file_count
+
+
+def test_several_modalities_need_a_choice(tmp_path: Path, rules: Path) -> None:
+    tree = tmp_path / "tree"
+    add_scan(tree / "a", "1", "20200301")
+    add_scan(tree / "b", "2", "20200301", modality="MR")
+    with pytest.raises(DatasetError, match=r"CT \(1 scans\), MR \(1 scans\)") as caught:
+        import_dicom(tree, tmp_path / "out", labels=rules)
+    assert "--modality" in str(caught.value.remedy)
+    result = import_dicom(tree, tmp_path / "out", labels=rules, modality="mr")
+    assert [outcome.status for outcome in result.outcomes] == ["done"]
+    assert open_dataset(tmp_path / "out").channels == ("MR",)
+    with pytest.raises(DatasetError, match="already"):
+        import_dicom(tree, tmp_path / "out", labels=rules, modality="CT")
+
+
+def test_a_tree_without_references_is_refused(tmp_path: Path) -> None:
+    add_scan(tmp_path / "tree" / "a", "1", "20200301", kind="none")
+    with pytest.raises(DatasetError, match="no RTSTRUCT and no SEG among 8 files"):
+        import_dicom(tmp_path / "tree", tmp_path / "out")
+
+
+def test_rules_are_read_before_anything_else(tmp_path: Path) -> None:
+    (tmp_path / "rois.json").write_text('{"label": {}}')
+    with pytest.raises(FormatError, match="label"):
+        import_dicom(tmp_path, tmp_path / "out", labels=tmp_path / "rois.json")
