@@ -5,8 +5,8 @@ Run as a script by ``compressed.py``.
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -106,18 +106,21 @@ def _try_plugins(data: bytes, request: dict[str, Any]) -> NDArray[Any]:
 
 def _hear(work: Callable[[], Any]) -> Any:
     """What a decoder gives, unless it complains on the console; raises ValueError with the complaint."""
-    with tempfile.TemporaryFile() as log:
-        saved = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            found = work()
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-        log.seek(0)
-        for line in log.read(1 << 16).splitlines():
-            if any(word in line for word in _COMPLAINTS) and _HARMLESS not in line:
-                raise ValueError(line.decode("ascii", "replace"))
+    heard, said = os.pipe()
+    os.set_blocking(heard, False)
+    os.set_blocking(said, False)  # what a full pipe does not take is lost: a decoder never waits
+    saved = os.dup(2)
+    os.dup2(said, 2)
+    try:
+        found = work()
+        with contextlib.suppress(BlockingIOError):
+            for line in os.read(heard, 1 << 16).splitlines():
+                if any(word in line for word in _COMPLAINTS) and _HARMLESS not in line:
+                    raise ValueError(line.decode("ascii", "replace"))
+    finally:
+        os.dup2(saved, 2)
+        for descriptor in (saved, heard, said):
+            os.close(descriptor)
     return found
 
 
