@@ -21,7 +21,7 @@ from medseg.core.errors import FormatError
 from medseg.io.dicom.codestream import RLE, inspect_codestream
 
 # First choice first; each refuses what it cannot read, so that the next may try.
-_PLUGINS = ("gdcm", "pylibjpeg", "pyjpegls", "pydicom")
+_PLUGINS = ("pyjpegls", "pylibjpeg", "gdcm", "pydicom")
 _ITEM = b"\xfe\xff\x00\xe0"
 # What libjpeg, in GDCM, writes to the console while it fills the rest of a damaged frame with whatever it has.
 _COMPLAINTS = (b"Corrupt JPEG data", b"Premature end", b"Invalid JPEG", b"Bogus")

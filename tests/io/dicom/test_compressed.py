@@ -45,6 +45,8 @@ def draw(dtype, bits, shape=(70, 64)):
 
 
 def encode(stored, syntax, bits):
+    if syntax == JPEGLSLossless:  # it knows no negative values: two's complement lies in it as it is
+        stored = stored.view(f"u{stored.itemsize}") & ((1 << bits) - 1)
     return get_encoder(syntax).encode(
         stored, rows=stored.shape[0], columns=stored.shape[1], samples_per_pixel=1, number_of_frames=1,
         bits_allocated=8 * stored.itemsize, bits_stored=bits, photometric_interpretation="MONOCHROME2",
@@ -55,8 +57,6 @@ def encode(stored, syntax, bits):
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize(("dtype", "bits"), [("u1", 8), ("u2", 12), ("u2", 16), ("i2", 12), ("i2", 16)])
 def test_lossless_frames_come_back(tmp_path, syntax, dtype, bits):
-    if syntax == JPEGLSLossless and dtype == "i2":
-        pytest.skip("JPEG-LS has no negative values of its own; writers differ")
     planes = [draw(dtype, bits) for _ in range(3)]
     frames = [
         write_compressed(tmp_path / str(k), plane, syntax, [encode(plane, syntax, bits)], BitsStored=bits)
