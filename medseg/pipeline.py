@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medseg.core.dataset import read_dataset
-from medseg.core.errors import DatasetError, PlanError
+from medseg.core.errors import PlanError
 from medseg.core.manifest import StepResult, name_time
 from medseg.core.workspace import Workspace, locks_workspace
 
@@ -22,25 +22,18 @@ def check(dataset: str | Path, **named: Any) -> StepResult:
 
     Args:
         dataset: any layout of a data set, or a scanner's or archive's folder.
-        named: ``channels``, ``labels``, ``spacing_mm``, ``nonfinite`` of ``open_dataset``, ``keep_equal_scans`` of
-            ``inspect_dataset``; channels and labels that nothing names are what intensities and masks show.
+        named: options of ``open_dataset``, ``keep_equal_scans`` of ``inspect_dataset``; what nothing names is inferred.
     Returns:
         an outcome per case and problem.
     Raises:
         DatasetError: the layout is unknown, or channels or labels cannot be told.
     """
     from medseg.fingerprint import describe_inspection, inspect_path
+    from medseg.io.dicom.listing import list_dicom
 
-    try:
-        inspection = inspect_path(dataset, **named)
-    except DatasetError as error:
-        from medseg.io.dicom.walk import holds_dicom
-
-        if error.code != "unknown_layout" or not holds_dicom(Path(dataset)):
-            raise
-        from medseg.io.dicom.listing import describe_series
-
-        return describe_series(dataset)
+    if (listed := list_dicom(dataset)) is not None:
+        return listed
+    inspection = inspect_path(dataset, **named)
     found = inspection.dataset
     content = {"layout": found.layout, "cases": len(found.cases), "notes": list(found.notes)}
     return StepResult(list(inspection.outcomes), describe_inspection(inspection), content)
@@ -237,7 +230,7 @@ def predict(
     """Segment every scan of a folder: ``OUTPUT/CASE.nii.gz`` on the scans' own grids.
 
     Args:
-        source: a scan, a folder of scans, or a data set.
+        source: a scan, a folder of scans, a data set, or a tree of DICOM files.
         output: the folder for masks and ``run.json``.
         model: the model's folder; several are averaged.
         folds, device, engine, precision, overlap, mirroring, network: as for ``Predictor.load``.
