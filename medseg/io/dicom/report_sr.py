@@ -35,7 +35,7 @@ _PROCEDURES = {
     "PT": Code("44139-4", "LN", "PET whole body"),
 }
 _ANY_PROCEDURE = Code("363679005", "SCT", "Imaging procedure")
-_DS_ERROR = 1e-12  # a decimal string keeps 14 digits at least
+_DS_ERROR = 1e-8  # a decimal string has 16 characters: beside signs, point and exponent 9 digits at least
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import FormatError
+from medseg.core.errors import FormatError, show_name
+from medseg.io.dicom.compressed import COMPRESSED_SYNTAXES, Packed, locate_frames
+from medseg.io.dicom.compressed import decode_frames as decode_packed
+from medseg.io.dicom.headers import PixelFormat
 from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.seg_object import SegObject
+from medseg.io.dicom.structure import check_structure
+from medseg.io.guard import check_room
 
+# Little endian, implicit, explicit and deflated, and a file that states none.
+_NATIVE = ("", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
 _RLE = "1.2.840.10008.1.2.5"
 _DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 
@@ -28,23 +35,23 @@ def decode_frames(seg: SegObject) -> Iterator[NDArray[Any]]:
     Raises:
         FormatError: pixels are missing, truncated, damaged, or in a transfer syntax that segmentations do not have.
     """
-    syntax = getattr(getattr(seg.content, "file_meta", None), "TransferSyntaxUID", None)
+    syntax = str(getattr(getattr(seg.content, "file_meta", None), "TransferSyntaxUID", ""))
     if "PixelData" not in seg.content:
         raise FormatError("the segmentation has no pixels", code="no_pixels", file=seg.path, remedy="Export it again")
-    if syntax is None or not syntax.is_encapsulated:
-        if seg.content.original_encoding[1] is False:
-            raise _unknown(seg, str(syntax))
+    if syntax in _NATIVE:
         return _cut_native(seg)
-    if str(syntax) == _RLE and seg.bits_allocated > 1:
+    if syntax == _RLE and seg.bits_allocated > 1:
         return _decode_rle(seg)
-    if str(syntax) == _DEFLATED_FRAMES:
+    if syntax == _DEFLATED_FRAMES:
         return _inflate_frames(seg)
-    raise _unknown(seg, str(syntax))
+    if syntax in COMPRESSED_SYNTAXES and seg.bits_allocated > 1:
+        return _decode_compressed(seg, syntax)
+    raise _unknown(seg, syntax)
 
 
 def _unknown(seg: SegObject, syntax: str) -> FormatError:
     return FormatError(
-        f"its pixels are stored in the transfer syntax {syntax[:64]}, which is not read for segmentations",
+        f"its pixels are stored in the transfer syntax {show_name(syntax)[:64]}, which is not read for segmentations",
         code="unknown_syntax", file=seg.path, remedy="Decompress it, e.g. with gdcmconv --raw",
     )  # fmt: skip
 
@@ -88,6 +95,28 @@ def _decode_rle(seg: SegObject) -> Iterator[NDArray[Any]]:
                 yield found[0]
         except Exception as error:  # on damaged data the decoder raises errors of every kind
             raise _damaged(seg, error) from None
+
+
+def _decode_compressed(seg: SegObject, syntax: str) -> Iterator[NDArray[Any]]:
+    """JPEG 2000, JPEG-LS and the like, in a child that may die."""
+    found = check_structure(seg.path).pixels
+    if found is None:
+        raise _damaged(seg, ValueError("no pixels"))
+    bits, dtype = seg.bits_allocated, np.dtype(np.uint8 if seg.bits_allocated == 8 else np.uint16)
+    check_room(seg.frames * seg.rows * seg.columns * dtype.itemsize, seg.path)
+    stored = np.empty((seg.frames, seg.rows, seg.columns), dtype)
+    pixels = PixelFormat(
+        syntax, seg.rows, seg.columns, seg.frames, bits_allocated=bits, bits_stored=bits, high_bit=bits - 1,
+        offset=found.offset,
+    )  # fmt: skip
+    parts = locate_frames(seg.path, pixels, found.offset)
+
+    def put(frame: Packed, values: NDArray[Any]) -> None:
+        stored[frame.slot] = values
+
+    packed = [Packed(number, seg.path, number, pixels, part) for number, part in enumerate(parts)]
+    decode_packed(packed, lambda _: dtype, put)
+    return iter(stored)
 
 
 def _inflate_frames(seg: SegObject) -> Iterator[NDArray[Any]]:

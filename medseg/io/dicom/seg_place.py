@@ -56,17 +56,15 @@ def place_frames(seg: SegObject, like: Geometry) -> Placement:
     whole = [np.rint(part).astype(np.int64) for part in (first, along, down)]
     straight = (np.abs(whole[1]).sum(axis=1) == 1) & (np.abs(whole[2]).sum(axis=1) == 1)
     straight &= ~(whole[1] * whole[2]).any(axis=1)
-    off = (
-        np.abs(first - whole[0])
-        + np.abs(along - whole[1]) * (seg.columns - 1)
-        + np.abs(down - whole[2]) * (seg.rows - 1)
-    ).max(axis=1)
-    bad = np.flatnonzero(~straight | (off > TOLERANCE_VOXELS))
+    shift = np.abs(first - whole[0]).max(axis=1)
+    lean = np.abs(along - whole[1]) * (seg.columns - 1) + np.abs(down - whole[2]) * (seg.rows - 1)
+    bad = np.flatnonzero(~straight | (shift + lean.max(axis=1) > TOLERANCE_VOXELS))
     if bad.size:
         number = int(bad[0])
-        how = f"{off[number]:.3g} voxels off it" if straight[number] else "in other directions or of another spacing"
+        turned = not straight[number] or lean[number].max() > TOLERANCE_VOXELS
+        how = "runs in other directions or has another spacing" if turned else f"lies {shift[number]:.3g} voxels off it"
         raise GeometryError(
-            f"frame {number + 1} of the segmentation lies {how}; the grid is {like.describe()}", code="other_grid",
+            f"frame {number + 1} of the segmentation {how}; the grid is {like.describe()}", code="other_grid",
             file=seg.path, remedy=_REMEDY,
         )  # fmt: skip
     return Placement(*whole)

@@ -278,5 +278,6 @@ def _list_names(segment: SegmentRecord) -> set[str]:
 
 
 def _list_codes(segment: SegmentRecord) -> set[str]:
-    codes = [code for code in (segment.kind, segment.region) if code is not None]
-    return {text.casefold() for code in codes for text in (code.meaning, f"{code.scheme}:{code.value}")} - {""}
+    # Its region says where it is, not what: a liver tumour is no liver.
+    code = segment.kind
+    return set() if code is None else {code.meaning.casefold(), f"{code.scheme}:{code.value}".casefold()} - {""}
