@@ -250,7 +250,14 @@ class _Walk:
         end = -1 if length == UNDEFINED else self.position + length
         if end > level.bound:
             raise truncated(window, f"an item of {length} bytes, {level.bound - self.position} are there")
-        self.levels.append(_Level("items", end, level.bound if end < 0 else end, level.implicit))
+        bound = level.bound if end < 0 else end
+        self.levels.append(_Level("items", end, bound, level.implicit or self._begins_implicit(bound)))
+
+    def _begins_implicit(self, bound: int) -> bool:
+        """Whether an item of an explicit file is written without types throughout, as pydicom decides it."""
+        head = self.window.read(self.position, min(6, bound - self.position))
+        tag = self.tag(head, 0) if len(head) == 6 else (0xFFFE, 0)
+        return tag[0] != 0xFFFE and not all(0x41 <= byte <= 0x5A for byte in head[4:])
 
     def _open(self, level: _Level, value: int, end: int, kind: str, implicit: bool) -> None:
         depth = 1 + sum(one.kind == "sequence" for one in self.levels)

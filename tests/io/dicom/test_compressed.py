@@ -2,11 +2,13 @@
 
 import struct
 from dataclasses import replace
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.pixels.encoders.base import get_encoder
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from medseg.compute.child import end_children
 from medseg.core.errors import FormatError
@@ -72,6 +74,16 @@ def test_lossless_jpeg(tmp_path, dtype, bits):
     plane = draw(dtype, bits)
     header = write_compressed(tmp_path / "a", plane, JPEGLosslessSV1, [encode_jpeg(plane, bits)], BitsStored=bits)
     np.testing.assert_array_equal(read_frames([header]).array[:, :, 0], plane.T)
+
+
+def test_lossy_jpeg_of_grey_levels(tmp_path):
+    plane = draw("u1", 8)
+    buffer = BytesIO()
+    Image.fromarray(plane).save(buffer, "JPEG", quality=90)
+    data = buffer.getvalue()
+    header = write_compressed(tmp_path / "a", plane, JPEGBaseline8Bit, [data + b"\0" * (len(data) % 2)])
+    difference = read_frames([header]).array[:, :, 0].T.astype(int) - np.asarray(Image.open(buffer)).astype(int)
+    assert np.abs(difference).max() <= 2
 
 
 def encode_jpeg(plane, bits):

@@ -13,6 +13,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from medseg.core.errors import FormatError, MedsegError, ResourceError
 from medseg.io import guard
 from medseg.io.dicom.datasets import open_dataset
+from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.structure import check_structure
 from tests.io.dicom.plane_files import DEFLATED, make_dataset, pack, write_bytes
 
@@ -131,6 +132,18 @@ def test_an_item_does_not_reach_beyond_its_sequence(tmp_path):
     sequence = b"\x40\x00\x30\xa7SQ\0\0" + struct.pack("<I", 16) + b"\xfe\xff\x00\xe0" + struct.pack("<I", 100)
     with pytest.raises(FormatError, match="an item of 100 bytes, 8 are there"):
         check_structure(save(tmp_path, pack(make_dataset(VALUES), ExplicitVRLittleEndian) + sequence + b"\0" * 200))
+
+
+def test_an_item_without_types_in_a_file_with_them(tmp_path):
+    """Some writers change to implicit within sequences; pydicom then reads the whole item so."""
+    first = b"\x08\x00\x60\x00" + struct.pack("<I", 2) + b"CT"
+    other = b"\x08\x00\x70\x00" + struct.pack("<I", 0x4E55) + b"a" * 0x4E55  # a length that reads like the type UN
+    item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(first + other)) + first + other
+    sequence = b"\x40\x00\x30\xa7SQ\0\0" + struct.pack("<I", len(item)) + item
+    path = save(tmp_path, pack(make_dataset(VALUES), ExplicitVRLittleEndian) + sequence)
+    check_structure(path)
+    with quiet():
+        assert open_dataset(path).ContentSequence[0].Manufacturer == "a" * 0x4E55
 
 
 def test_value_representations_of_no_edition(tmp_path):
