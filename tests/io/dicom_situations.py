@@ -229,6 +229,22 @@ _add("two acquisitions that go on evenly", _slices(
 ), (10,))  # fmt: skip
 
 
+def _interleave(planes: list[Plane]) -> list[Plane]:
+    """Every second slice of another acquisition, as scanners take them to avoid cross-talk."""
+    return [plane.but(AcquisitionNumber=1 + number % 2) for number, plane in enumerate(planes)]
+
+
+_add("interleaved acquisitions", _slices(_interleave(pile())), (8,))
+_add(
+    "interleaved, a slice is missing", _slices(_interleave(pile())[:5], _interleave(pile())[6:]), (), ("missing_slice",)
+)
+_add("one slice acquired twice", _slices(pile(), [pile()[3].but(AcquisitionNumber=2, AcquisitionTime="120000")]), (),
+     ("same_position",))  # fmt: skip
+_add("two overlapping acquisitions", _slices(
+    pile(8), pile(8, origin=(-11, -7, 39.5), header={"AcquisitionNumber": 2})
+), (8, 8))  # fmt: skip
+
+
 # Files that are no slices
 def _beside(*others: Dataset) -> Callable[[Path], None]:
     def make(at: Path) -> None:
