@@ -1,5 +1,7 @@
 """Pixels of one file or several: exact in every uncompressed syntax, scaled plane by plane, padding told apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -30,8 +32,6 @@ def test_stored_values_come_back(tmp_path, syntax, dtype):
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_frames_of_one_file_in_any_order(tmp_path, syntax):
-    from dataclasses import replace
-
     stored = draw(np.uint16, (4, 5, 7))
     header = write_plane(tmp_path / "a", stored, syntax)
     frames = [replace(header, number=number) for number in (3, 1, 4)]
@@ -267,8 +267,6 @@ def test_a_syntax_that_nobody_decodes(tmp_path):
     )
     header = header_of(path)
     assert np.array_equal(read_frames([header]).array.shape, (7, 5, 1))  # its size says that it is not compressed
-    from dataclasses import replace
-
     odd = replace(header, pixels=replace(header.pixels, size=None))
     with pytest.raises(FormatError, match=r"transfer syntax 1\.2\.840\.10008\.1\.2\.77 is none that can be decoded"):
         read_frames([odd])
@@ -308,3 +306,23 @@ def unchecked_or_none(path):
     from medseg.io.dicom.header_reading import read_header
 
     return read_header(path).header
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
+def test_any_padding_anywhere(tmp_path, dtype):
+    """Lowest values beside any range of padding, against picking the others out."""
+    limits = np.iinfo(dtype)
+    pool = np.unique(np.concatenate([draw(np.dtype(dtype), (4,)), np.array([limits.min, limits.max], dtype)]))
+    for first in pool.tolist():
+        for last in pool[pool >= first].tolist()[:3]:
+            stored = RNG.choice(pool, (5, 7))
+            header = write_plane(tmp_path / "a", stored)
+            padded_header = replace(header, scale=replace(header.scale, padding=(first, last)))
+            stack = read_frames([padded_header])
+            is_padding = (stored >= first) & (stored <= last)
+            if stack.notes or not is_padding.any():
+                np.testing.assert_array_equal(stack.array[:, :, 0], stored.T)
+                continue
+            expected = np.where(is_padding, stored[~is_padding].min(), stored)
+            np.testing.assert_array_equal(stack.array[:, :, 0], expected.T)
+            assert stack.padded_voxels == is_padding.sum()
