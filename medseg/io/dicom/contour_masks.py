@@ -15,6 +15,8 @@ from medseg.io.dicom.rtstruct_read import Roi
 
 # A contour of which so large a share lies inside those around it is a hole that is drawn a little over its border.
 HOLE_SHARE = 0.9
+# A hole that is so large a share of what lies around it may be the same contour twice, drawn a little otherwise.
+DOUBTFUL_HOLE_SHARE = 0.9
 # Crossings of rows that are worked on at once: some tens of megabytes, whatever the file holds.
 _CROSSINGS_AT_ONCE = 1 << 20
 
@@ -51,15 +53,21 @@ def fill_roi(
     for contour in placed.contours:
         by_plane[contour.plane].append(contour)
     planes = np.moveaxis(mask, placed.axis, 2)
-    repeated = united = 0
+    repeated = united = doubtful = 0
     for plane, contours in by_plane.items():
         distinct = _drop_repeated(contours)
         repeated += len(contours) - len(distinct)
-        united += _fill_plane(planes[:, :, plane], distinct)
+        changes = _fill_plane(planes[:, :, plane], distinct)
+        united, doubtful = united + changes[0], doubtful + changes[1]
     if repeated:
         notes.append(f"{repeated} contours of {name} stand there twice and count once")
     if united:
         notes.append(f"{united} contours of {name} overlap others of their slice in part and are united with them")
+    if doubtful:
+        notes.append(
+            f"{doubtful} contours of {name} are taken for holes though they fill {100 * DOUBTFUL_HOLE_SHARE:.0f} % or"
+            " more of what is drawn around them: they may be there twice"
+        )
     return mask, tuple(notes)
 
 
@@ -71,28 +79,29 @@ def _drop_repeated(contours: Sequence[PlacedContour]) -> list[PlacedContour]:
     return list({np.unique(contour.points, axis=0).tobytes(): contour for contour in contours}.values())
 
 
-def _fill_plane(plane: NDArray[np.bool_], contours: Sequence[PlacedContour]) -> int:
-    """Paint the contours of one plane onto it; how many merely overlapped others."""
+def _fill_plane(plane: NDArray[np.bool_], contours: Sequence[PlacedContour]) -> tuple[int, int]:
+    """Paint the contours of one plane onto it; how many merely overlapped others, and how many are doubtful holes."""
     if len(contours) == 1:
         place, inside = fill_polygon(contours[0].points, plane.shape)
         plane[place] = inside
-        return 0
+        return 0, 0
     if any(contour.exclusive for contour in contours):
         for contour in contours:
             place, inside = fill_polygon(contour.points, plane.shape)
             plane[place] ^= inside
-        return 0
-    united = 0
+        return 0, 0
+    united = doubtful = 0
     filled = [fill_polygon(contour.points, plane.shape) for contour in contours]
     for place, inside in sorted(filled, key=lambda part: -int(np.count_nonzero(part[1]))):  # outer ones first
         region = plane[place]
         covered, size = int(np.count_nonzero(region & inside)), int(np.count_nonzero(inside))
-        if covered >= HOLE_SHARE * size:
+        if size and covered >= HOLE_SHARE * size:
+            doubtful += size >= DOUBTFUL_HOLE_SHARE * int(np.count_nonzero(plane))
             region[inside] = False
         else:
             united += covered > 0
             region[inside] = True
-    return united
+    return united, doubtful
 
 
 def fill_polygon(points: NDArray[np.float64], shape: Sequence[int]) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:

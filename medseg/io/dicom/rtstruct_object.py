@@ -36,6 +36,19 @@ _OUTLINES = frozenset(("body", "external", "skin", "patient"))
 
 
 @dataclass(frozen=True, eq=False)
+class ContourPlane:
+    """A slice that contours can stand on.
+
+    Args:
+        frame: of the series, which lies in that plane.
+        origin_mm: of the middle of the volume's first voxel there, x, y, z, LPS.
+    """
+
+    frame: SourceFrame
+    origin_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
 class DrawnRoi:
     """A structure to write.
 
@@ -50,12 +63,15 @@ class DrawnRoi:
     contours: tuple[tuple[int, Points], ...]
 
 
-def make_structure_set(header: Any, source: DicomSource, rois: Sequence[DrawnRoi], maker: Maker) -> Dataset:
+def make_structure_set(
+    header: Any, source: DicomSource, planes: Sequence[ContourPlane], rois: Sequence[DrawnRoi], maker: Maker
+) -> Dataset:
     """An RTSTRUCT, ready to be written.
 
     Args:
         header: the patient and study as ``read_identity`` gives them.
         source: the series that the structures were drawn on.
+        planes: its slices, in the order of k.
         rois: the structures.
         maker: who or what drew them.
     Returns:
@@ -79,11 +95,13 @@ def make_structure_set(header: Any, source: DicomSource, rois: Sequence[DrawnRoi
     content.StructureSetLabel = "medseg"
     content.StructureSetDescription = "Drawn by hand" if maker.by_hand else "Automatic contours, not reviewed"
     content.StructureSetDate, content.StructureSetTime = date, time
-    content.ReferencedFrameOfReferenceSequence = Items([_refer_to_series(source, world)])
+    content.ReferencedFrameOfReferenceSequence = Items([_refer_to_series(source, planes, world)])
     content.StructureSetROISequence = Items(
         [_name_roi(number, roi, world, source, maker) for number, roi in enumerate(rois, start=1)]
     )
-    content.ROIContourSequence = Items([_draw_roi(number, roi, source) for number, roi in enumerate(rois, start=1)])
+    content.ROIContourSequence = Items(
+        [_draw_roi(number, roi, source, planes) for number, roi in enumerate(rois, start=1)]
+    )
     content.RTROIObservationsSequence = Items([_observe_roi(number, roi) for number, roi in enumerate(rois, start=1)])
     content.ApprovalStatus = "UNAPPROVED"
     content.file_meta = FileMetaDataset()
@@ -93,10 +111,10 @@ def make_structure_set(header: Any, source: DicomSource, rois: Sequence[DrawnRoi
     return content
 
 
-def _refer_to_series(source: DicomSource, world: str) -> Dataset:
+def _refer_to_series(source: DicomSource, planes: Sequence[ContourPlane], world: str) -> Dataset:
     series = Dataset()
     series.SeriesInstanceUID = source.series_uid
-    instances = {frame.sop_instance_uid: frame for frame in source.frames}
+    instances = {plane.frame.sop_instance_uid: plane.frame for plane in planes}
     series.ContourImageSequence = Items([_refer_to_image(frame, whole=True) for frame in instances.values()])
     study = Dataset()
     study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = _STUDY_CLASS_UID, source.study_uid
@@ -123,25 +141,23 @@ def _name_roi(number: int, roi: DrawnRoi, world: str, source: DicomSource, maker
     return item
 
 
-def _draw_roi(number: int, roi: DrawnRoi, source: DicomSource) -> Dataset:
+def _draw_roi(number: int, roi: DrawnRoi, source: DicomSource, planes: Sequence[ContourPlane]) -> Dataset:
     item = Dataset()
     item.ROIDisplayColor, item.ReferencedROINumber = list(roi.segment.colour), number
     if roi.contours:
         item.ContourSequence = Items(
-            [_draw_contour(place, k, points, source) for place, (k, points) in enumerate(roi.contours, start=1)]
+            [_draw_contour(place, planes[k], points, source) for place, (k, points) in enumerate(roi.contours, start=1)]
         )
     return item
 
 
-def _draw_contour(place: int, k: int, points: Points, source: DicomSource) -> Dataset:
-    frame = source.frames[k]
-    # From the plane's own position: the grid's planes are even, the scanner's may be off by its rounding.
+def _draw_contour(place: int, plane: ContourPlane, points: Points, source: DicomSource) -> Dataset:
     columns = source.geometry.affine[:3, :2] * np.array([[-1.0], [-1.0], [1.0]])
-    world = np.asarray(frame.position_mm) + points @ columns.T
+    world = np.asarray(plane.origin_mm) + points @ columns.T
     content = "\\".join(_write_number(value) for value in world.ravel().tolist()).encode("ascii")
     content += b" " * (len(content) % 2)
     item = Dataset()
-    item.ContourImageSequence = Items([_refer_to_image(frame)])
+    item.ContourImageSequence = Items([_refer_to_image(plane.frame)])
     item.ContourGeometricType, item.NumberOfContourPoints, item.ContourNumber = "CLOSED_PLANAR", len(points), place
     # As bytes: pydicom would make an object of each number.
     item[_CONTOUR_DATA] = RawDataElement(_CONTOUR_DATA, "DS", len(content), content, 0, False, True)

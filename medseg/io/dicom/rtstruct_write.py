@@ -20,7 +20,7 @@ from medseg.io.dicom.contour_masks import fill_roi
 from medseg.io.dicom.contour_smoothing import trace_smooth
 from medseg.io.dicom.identity import quiet, read_identity
 from medseg.io.dicom.maker import Maker
-from medseg.io.dicom.rtstruct_object import DrawnRoi, make_structure_set
+from medseg.io.dicom.rtstruct_object import ContourPlane, DrawnRoi, make_structure_set
 from medseg.io.dicom.rtstruct_read import read_structure_set
 from medseg.io.dicom.segments import TrackedLesion, mask_of, plan_segments
 from medseg.io.dicom.source import DicomSource
@@ -29,6 +29,8 @@ from medseg.io.label_map import turn_to
 Style = Literal["exact", "smooth"]
 # Smooth contours that change a structure's volume by more are refused.
 LARGEST_VOLUME_CHANGE = 0.01
+# Planes of a series are told apart by far more, and their stated positions are rounded to less.
+SAME_PLANE_MM = 0.01
 
 _TRACERS: dict[str, Callable[[NDArray[Any]], list[Points]]] = {"exact": trace_exact, "smooth": trace_smooth}
 
@@ -114,7 +116,7 @@ def write_rtstruct(
         raise DatasetError(
             f"--contours {contours!r}, expected exact or smooth", code="bad_option", remedy="Write --contours exact"
         )
-    _require_planes(source, path)
+    planes = _find_planes(source, path)
     header = read_identity(source)
     array = turn_to(segmentation.array, segmentation.geometry, source.geometry, path, grid_of="series").array
     segments, bodies = plan_segments(array, labels, lesions=lesions, lesion_labels=lesion_labels, meanings=meanings)
@@ -126,7 +128,7 @@ def write_rtstruct(
     ]
     written: list[WrittenRoi] = []
     with quiet():
-        content = make_structure_set(header, source, drawn, maker)
+        content = make_structure_set(header, source, planes, drawn, maker)
     with (
         atomic_path(
             path, lambda temporary: written.extend(_check(temporary, masks, drawn, source, contours))
@@ -166,9 +168,18 @@ def name_rois(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _require_planes(source: DicomSource, path: Path) -> None:
+def _find_planes(source: DicomSource, path: Path) -> list[ContourPlane]:
+    """The series' planes, in which the volume's slices lie: a straightened pile moved within its planes."""
     if source.frames:
-        return
+        # From the plane's own position: the grid's planes are even, the scanner's may be off by its rounding.
+        return [ContourPlane(frame, frame.position_mm) for frame in source.frames]
+    geometry, frames = source.geometry, source.resampled_frames
+    if len(frames) == geometry.shape[2]:
+        origins = geometry.to_world([(0, 0, k) for k in range(len(frames))]) * (-1, -1, 1)
+        normal = np.cross(*(geometry.affine[:3, :2].T * (-1, -1, 1)))
+        away = (np.array([frame.position_mm for frame in frames]) - origins) @ (normal / np.linalg.norm(normal))
+        if np.abs(away).max() <= SAME_PLANE_MM:
+            return [ContourPlane(frame, (x, y, z)) for frame, (x, y, z) in zip(frames, origins.tolist(), strict=True)]
     raise GeometryError(
         "the volume was resampled and lies between the series' planes, where contours cannot stand",
         code="resampled_source", file=path, remedy="Write a DICOM SEG, which has a grid of its own",

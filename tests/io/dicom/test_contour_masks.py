@@ -98,6 +98,15 @@ def test_a_contour_that_stands_there_twice_is_no_hole_of_itself():
     assert "twice" in note
 
 
+def test_a_hole_that_leaves_little_is_said():
+    outer = np.array(box((2, 2), (13, 13)))
+    inner = 7.5 + 0.97 * (outer - 7.5)
+    _, (note,) = fill_roi(make_roi((4, outer), (4, inner)), GEOMETRY, "a")
+    assert "twice" in note
+    _, notes = fill_roi(make_roi((4, outer), (4, box((4, 4), (11, 11)))), GEOMETRY, "a")
+    assert notes == ()
+
+
 def test_contours_across_the_slices():
     mask, _ = fill_roi(make_roi((7, box((2, 2), (8, 6))), axis=0), GEOMETRY, "a")
     expected = np.zeros(GEOMETRY.shape, bool)

@@ -10,14 +10,17 @@ import pytest
 from medseg.core.errors import DatasetError, FormatError, GeometryError, ResourceError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
+from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.maker import Maker
+from medseg.io.dicom.read import read_series
 from medseg.io.dicom.roi_names import RoiRules
 from medseg.io.dicom.rtstruct_masks import draw_structures
 from medseg.io.dicom.rtstruct_read import read_structure_set
 from medseg.io.dicom.rtstruct_write import name_rois, write_rtstruct
 from medseg.io.dicom.segments import TrackedLesion
-from medseg.io.dicom.source import DicomSource
+from medseg.io.dicom.uids import derive_uid
 from tests.io.dicom.small_series import make_geometry, write_series
+from tests.io.dicom_series import pile, write
 
 LABELS = LabelScheme.make({"liver": 1, "liver tumour": 2, "Knöchel <b>\\1": 3})
 RULES = RoiRules.parse(
@@ -156,13 +159,29 @@ def test_a_mask_turned_otherwise_is_the_same(series, tmp_path):
     np.testing.assert_array_equal(draw_structures(read_structure_set(written.path), RULES, series)[0].array, array)
 
 
-def test_a_resampled_series_is_refused(series, tmp_path):
-    between = DicomSource(
-        series.series_uid, series.study_uid, "", "CT", series.geometry, (), resampled_frames=series.frames
-    )
-    empty = Segmentation(np.zeros(series.geometry.shape, np.uint8), series.geometry)
+def test_a_straightened_pile_keeps_its_planes(tmp_path):
+    header = {"SeriesInstanceUID": derive_uid("tilted")}
+    write(tmp_path / "ct", pile(tilt_degrees=15, header=header))
+    (series,) = find_series(tmp_path / "ct").images
+    _, source, _ = read_series(series, tilt="resample")
+    array = np.zeros(source.geometry.shape, np.uint8)
+    array[2:6, 3:7, 1:6] = 1
+    array[4, 4, 1:6] = 0
+    write_rtstruct(tmp_path / "rs.dcm", Segmentation(array, source.geometry), LABELS, source)
+    structures = read_structure_set(tmp_path / "rs.dcm")
+    np.testing.assert_array_equal(draw_structures(structures, RULES, source)[0].array, array)
+    frames = {frame.sop_instance_uid: frame for frame in source.resampled_frames}
+    for contour in structures.rois[0].contours:
+        assert frames[contour.image_uids[0]].position_mm[2] == pytest.approx(contour.points_mm[0, 2], abs=1e-4)
+
+
+def test_a_series_that_was_filled_up_is_refused(tmp_path):
+    write(tmp_path / "ct", pile(places_mm=[0, 3, 6, 12, 15]))
+    (series,) = find_series(tmp_path / "ct").images
+    _, source, _ = read_series(series, gaps="interpolate")
+    empty = Segmentation(np.zeros(source.geometry.shape, np.uint8), source.geometry)
     with pytest.raises(GeometryError) as caught:
-        write_rtstruct(tmp_path / "rs.dcm", empty, LABELS, between)
+        write_rtstruct(tmp_path / "rs.dcm", empty, LABELS, source)
     assert caught.value.code == "resampled_source"
 
 
