@@ -56,6 +56,7 @@ class Elements:
         keyword: the element that holds the pixels; empty where there are none.
         offset: of the pixels in the file; None in a deflated one.
         size: of the pixels in bytes; None where they lie in fragments (compressed).
+        file_bytes: how long the file is.
         problem: why the walk ended early; ``values`` then holds what came before. None where it did not.
     """
 
@@ -65,6 +66,7 @@ class Elements:
     keyword: str
     offset: int | None
     size: int | None
+    file_bytes: int
     problem: FormatError | None = None
 
 
@@ -106,11 +108,11 @@ def read_elements(path: Path, wanted: Collection[int]) -> Elements | None:
                 try:
                     return _parse(data, size, wanted, values, path)
                 except FormatError as error:
-                    return Elements("", "<", values, "", None, None, error)
+                    return Elements("", "<", values, "", None, None, size, error)
                 except _TooShortError:
                     pass
                 if len(data) >= size or len(data) > LARGEST_HEADER_BYTES:
-                    return Elements("", "<", values, "", None, None, _report_end(len(data) >= size, path))
+                    return Elements("", "<", values, "", None, None, size, _report_end(len(data) >= size, path))
                 data += stream.read(len(data) * (GROWTH - 1))
     except OSError as error:
         raise unreadable(error, path) from None
@@ -131,6 +133,7 @@ def _refuse(code: str, reason: str, path: Path) -> NoReturn:
 
 
 def _parse(data: bytes, size: int, wanted: Collection[int], values: dict[int, bytes], path: Path) -> Elements:
+    file_bytes = size
     start, syntax = _read_meta(data, size, path)
     guessed = _guess_encoding(data, start)
     if syntax == DEFLATED_LITTLE:
@@ -147,6 +150,7 @@ def _parse(data: bytes, size: int, wanted: Collection[int], values: dict[int, by
         PIXEL_KEYWORDS.get(tag, ""),
         None if syntax == DEFLATED_LITTLE or not tag else offset,
         None if not tag or length == UNDEFINED else length,
+        file_bytes,
     )
 
 

@@ -38,7 +38,7 @@ def find_series(folder: str | Path) -> DicomTree:
     lost: list[Path] = []
     for read in read_headers(files):
         if read.problem is None and read.header is None:
-            empty = read.path.stat().st_size == 0
+            empty = _is_empty(read.path)
             unused.append((read.path, "the file is empty" if empty else "no DICOM file"))
             lost += [read.path] if empty else []
         elif not read.series_uid:
@@ -50,6 +50,13 @@ def find_series(folder: str | Path) -> DicomTree:
     series = [_note_lost(one, lost) for one in series] if lost else series
     series.sort(key=lambda one: (one.study_uid, one.planes[0].series_number or 0, one.series_uid))
     return DicomTree(root, tuple(series), tuple(sorted(unused)))
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
 
 
 def _note_lost(series: DicomSeries, lost: Sequence[Path]) -> DicomSeries:

@@ -176,11 +176,11 @@ def _check_format(pixels: PixelFormat, elements: Elements, fields: Fields) -> No
                 remedy="Fetch it again",
             )  # fmt: skip
     if elements.offset is not None and elements.size is not None:
-        held = fields.path.stat().st_size
-        if elements.offset + elements.size > held:
+        end = elements.offset + elements.size
+        if end > elements.file_bytes:
             raise FormatError(
-                f"the file is truncated: {held} bytes of {elements.offset + elements.size}", code="truncated",
-                file=fields.path, remedy="Fetch it again",
+                f"the file is truncated: {elements.file_bytes} bytes of {end}", code="truncated", file=fields.path,
+                remedy="Fetch it again",
             )  # fmt: skip
 
 

@@ -45,7 +45,10 @@ def list_tree(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    _sort_entry(entry, files, folders, left)
+                    try:
+                        _sort_entry(entry, files, folders, left)
+                    except OSError as error:  # a link to itself
+                        left.append((Path(entry.path), unreadable(error, entry.path).reason))
         except OSError as error:
             left.append((folder, unreadable(error, folder).reason))
     return sorted(files), sorted(left)

@@ -95,7 +95,9 @@ def test_a_single_file_is_found_and_pipes_are_listed(tmp_path: Path) -> None:
     assert find_series(path).images[0].files == (path,)
     os.mkfifo(tmp_path / "one" / "pipe")
     (tmp_path / "one" / "lost").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "one" / "self").symlink_to(tmp_path / "one" / "self")
     reasons = dict(find_series(tmp_path).unused)
+    assert tmp_path / "one" / "self" in reasons
     assert reasons[tmp_path / "one" / "pipe"] == "a named pipe, device or socket, not a plain file"
     assert reasons[tmp_path / "one" / "lost"] == "a link to nothing"
 
