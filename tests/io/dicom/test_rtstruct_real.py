@@ -3,15 +3,18 @@
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
+from medseg.io import open_dataset
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import read_series
 from medseg.io.dicom.roi_names import RoiRule, RoiRules
 from medseg.io.dicom.rtstruct_masks import draw_structures
 from medseg.io.dicom.rtstruct_read import read_structure_set
 from medseg.io.masks import read_segmentation
+from medseg.tools.import_dicom import import_dicom
 
 DATA = Path(os.environ.get("MEDSEG_TEST_DATA", "/nonexistent")) / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="MEDSEG_TEST_DATA is not set or has no folder data")
@@ -32,3 +35,19 @@ def test_contours_give_the_masks_of_other_software(patient: str, modality: str) 
     np.testing.assert_array_equal(segmentation.array, expected.array)
     assert [(use.label, use.voxels) for use in uses] == [("tumour", int((expected.array > 0).sum()))]
     assert notes == ()
+
+
+def test_a_tree_becomes_the_data_set_that_others_made_of_it(tmp_path: Path) -> None:
+    rules = tmp_path / "rois.json"
+    RULES.write(rules)
+    result = import_dicom(DATA / "sarcoma_dicom", tmp_path / "out", labels=rules, modality="MR")
+    assert [outcome.status for outcome in result.outcomes] == ["done"] * 3
+    dataset = open_dataset(tmp_path / "out")
+    for case, patient in zip(dataset.cases, ("STS_001", "STS_002", "STS_003"), strict=True):
+        for path, folder in ((case.images[0].path, "images"), (case.mask.path, "masks")):
+            found, expected = (
+                nib.as_closest_canonical(nib.load(file))
+                for file in (path, DATA / "sarcoma_mr" / folder / f"{patient}.nii.gz")
+            )
+            np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
+            np.testing.assert_allclose(found.affine, expected.affine, atol=1e-3)
