@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from medseg.core.errors import FormatError
+from medseg.core.errors import FormatError, show_name
 from medseg.io.dicom.bytes_window import REMEDY
 from medseg.io.dicom.datasets import open_dataset
 from medseg.io.dicom.fields import read_time
@@ -29,6 +29,8 @@ _WANTED = (
     *("GridFrameOffsetVector", "SpacingBetweenSlices", "NumberOfSlices"),
 )
 _FRAME_TYPES = ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence", "PETFrameTypeSequence")
+# DICOM PS3.5, 6.2: the longest value of LO; longer ones are against the rules.
+_LONGEST_WORD = 64
 # Dimensions that count places: InStackPositionNumber, ImagePositionPatient, ImagePositionVolume, SliceLocation.
 _SPATIAL = frozenset((0x00209057, 0x00200032, 0x00209301, 0x00201041))
 
@@ -156,7 +158,7 @@ def _read_scale(groups: _Groups, header: FrameHeader) -> Scale:
     scale = header.scale
     transform = groups.find("PixelValueTransformationSequence")
     if transform is not None:
-        unit = str(transform.get("RescaleType") or "") or scale.unit
+        unit = _word(transform.get("RescaleType")) or scale.unit
         slope, intercept = _number(transform.get("RescaleSlope")), _number(transform.get("RescaleIntercept"))
         scale = replace(
             scale,
@@ -175,7 +177,7 @@ def _read_activity(groups: _Groups, scale: Scale, stated: bool) -> Scale:
     codes = None if mapping is None else mapping.get("MeasurementUnitsCodeSequence")
     if mapping is None or not codes:
         return scale
-    unit = str(codes[0].get("CodeValue") or "")
+    unit = _word(codes[0].get("CodeValue"))
     slope, intercept = (_number(mapping.get(f"RealWorldValue{name}")) for name in ("Slope", "Intercept"))
     if stated or slope is None:
         return replace(scale, unit=unit)
@@ -184,8 +186,8 @@ def _read_activity(groups: _Groups, scale: Scale, stated: bool) -> Scale:
 
 def _read_moment(groups: _Groups, whole: Moment) -> Moment:
     kinds = [kind for name in _FRAME_TYPES if (kind := groups.find(name)) is not None]
-    types = tuple(str(part) for part in (kinds[0].get("FrameType") or ())) if kinds else whole.image_type
-    component = str(kinds[0].get("ComplexImageComponent") or "") if kinds else ""
+    types = _list_words(kinds[0].get("FrameType")) if kinds else whole.image_type
+    component = _word(kinds[0].get("ComplexImageComponent")) if kinds else ""
     time = groups.value("FrameContentSequence", "FrameReferenceDateTime")
     if time is None:
         time = groups.value("FrameContentSequence", "FrameAcquisitionDateTime")
@@ -198,7 +200,7 @@ def _read_moment(groups: _Groups, whole: Moment) -> Moment:
         trigger_time_ms=_number(groups.value("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime")),
         b_value=_number(groups.value("MRDiffusionSequence", "DiffusionBValue")),
         time_s=None if time is None else read_time(str(time)[8:].split("+")[0].split("-")[0].encode()),
-        stack=str(groups.value("FrameContentSequence", "StackID") or ""),
+        stack=_word(groups.value("FrameContentSequence", "StackID")),
     )
     names = ("acquisition_number", "temporal_position", "echo_time_ms", "inversion_time_ms", "trigger_time_ms")
     left = {name: getattr(whole, name) for name in (*names, "b_value", "time_s") if getattr(moment, name) is None}
@@ -264,6 +266,16 @@ def _list_offsets(content: Dataset, header: FrameHeader, count: int) -> list[flo
         " (3004,000C)",
         code="no_place", file=header.path, remedy="Export the series again with its geometry",
     )  # fmt: skip
+
+
+def _word(value: Any) -> str:
+    """A short text that any line can hold; empty where there is none."""
+    return "" if value is None else show_name(str(value).strip())[:_LONGEST_WORD]
+
+
+def _list_words(value: Any) -> tuple[str, ...]:
+    """The words of a value of one or several."""
+    return (_word(value),) if isinstance(value, str) else tuple(_word(part) for part in value or ())
 
 
 def _number(value: Any) -> float | None:

@@ -8,6 +8,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.enhanced import list_frames
+from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.moments import split_moments
 from medseg.io.dicom.pixels import read_frames
 from tests.io.dicom.plane_files import header_of, make_dataset, pack
@@ -238,3 +239,21 @@ def test_damaged_groups_are_refused_or_read(tmp_path):
         except FormatError:
             refused += 1
     assert 20 < refused < 200
+
+
+def test_words_of_a_file_stay_on_one_line(tmp_path):
+    odd = "<b>\x1b[31m\n" + "x" * 100
+    frames = [frame_item(k) for k in range(6)]
+    for frame in frames:
+        frame.MRImageFrameTypeSequence = group(FrameType="ORIGINAL")
+        frame.PixelValueTransformationSequence = Sequence([Dataset()])
+        with quiet():
+            frame.FrameContentSequence[0].add_new("StackID", "LO", odd)
+            frame.PixelValueTransformationSequence[0].add_new("RescaleType", "LO", odd)
+    with quiet():
+        header = save(tmp_path, frames, shared_item())
+    for frame in list_frames(header):
+        for text in (frame.moment.stack, frame.scale.unit):
+            assert text.isprintable()
+            assert len(text) == 64
+        assert frame.moment.image_type == ("ORIGINAL",)
