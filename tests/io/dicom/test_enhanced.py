@@ -1,16 +1,19 @@
 """Frames of multi-frame files: their places, scales and moments, with and without functional groups."""
 
 import numpy as np
+import pydicom
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.enhanced import list_frames
+from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.moments import split_moments
 from medseg.io.dicom.pixels import read_frames
+from medseg.io.dicom.read import read_series
 from tests.io.dicom.plane_files import header_of, make_dataset, pack
 
 ENHANCED_MR, DOSE, NUCLEAR = (
@@ -257,3 +260,36 @@ def test_words_of_a_file_stay_on_one_line(tmp_path):
             assert text.isprintable()
             assert len(text) == 64
         assert frame.moment.image_type == ("ORIGINAL",)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_of_two_echoes_is_two_volumes_in_the_world(tmp_path, compressed):
+    """Voxels say where they are: 10 x + 100 y + z in millimetres (RAS), plus 1000 for the second echo."""
+    rows, columns, count = 8, 9, 4
+    stored = np.empty((2 * count, rows, columns), np.int16)
+    frames = []
+    for k in range(2 * count):
+        # Rows run to the back, columns to the feet, frames from left to right of the patient, in mixed order.
+        place = (3 * k) % count
+        position = np.array([-4.0 * place, 5, 7])
+        row, column = np.array(ORIENTATION).reshape(2, 3)
+        grid = position + np.arange(columns)[None, :, None] * row + np.arange(rows)[:, None, None] * column
+        x, y, z = -grid[..., 0], -grid[..., 1], grid[..., 2]
+        stored[k] = 10 * x + 100 * y + z + 1000 * (k // count)
+        frame = item(PlanePositionSequence=group(ImagePositionPatient=position.tolist()), **echoes(3 * (k // count)))
+        frames.append(frame)
+    shared = shared_item()
+    shared.PixelMeasuresSequence = group(PixelSpacing=[1, 1], SliceThickness=4)
+    header = save(tmp_path, frames, shared, stored=stored)
+    if compressed:
+        whole = pydicom.dcmread(header.path)
+        whole.compress(RLELossless)
+        whole.save_as(header.path)
+    tree = find_series(tmp_path)
+    assert len(tree.series) == 2
+    for number, series in enumerate(tree.series):
+        volume, source, _ = read_series(series)
+        x, y, z = np.moveaxis(volume.geometry.to_world(np.moveaxis(np.indices(volume.geometry.shape), 0, -1)), -1, 0)
+        np.testing.assert_array_equal(volume.array[0], 10 * x + 100 * y + z + 1000 * number)
+        assert {frame.path for frame in source.frames} == {header.path}
+        assert sorted(frame.number for frame in source.frames) == [4 * number + k for k in (1, 2, 3, 4)]
