@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -165,10 +166,12 @@ def _group_reader(
     sequence: str, keyword: str, count: int, shared: Any, path: Path
 ) -> Callable[[Any], tuple[float, ...]]:
     """How to get some numbers of a frame, which its own group or the shared one states."""
+    outer, inner = _tag(sequence), _tag(keyword)
 
     def read(group: Any) -> tuple[float, ...] | None:
-        items = None if group is None else group.get(sequence)
-        value = items[0].get(keyword) if items else None
+        element = None if group is None else group.get(outer)
+        item = element.value[0] if element is not None and element.value else None
+        value = None if item is None or inner not in item else item[inner].value
         if value is None:
             return None
         numbers = tuple(float(part) for part in value)
@@ -192,10 +195,21 @@ def _group_reader(
 
 def _read_owner(group: Any, shared: Any, path: Path) -> int:
     for place in (group, shared):
-        items = None if place is None else place.get("SegmentIdentificationSequence")
-        if items:
-            return int(items[0].ReferencedSegmentNumber)
+        element = None if place is None else place.get(_tag("SegmentIdentificationSequence"))
+        if element is not None and element.value:
+            return int(element.value[0][_tag("ReferencedSegmentNumber")].value)
     _refuse("a frame that names no segment", path)
+
+
+@cache
+def _tag(keyword: str) -> Any:
+    """An attribute's tag; pydicom looks attributes up by tag far faster than by name where they are absent."""
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    found = tag_for_keyword(keyword)
+    assert found is not None
+    return Tag(found)
 
 
 def _read_step(own: list[Any], shared: Any) -> float | None:

@@ -45,22 +45,24 @@ def make_stand_ins(source: DicomSource) -> list[Any]:
     cosines = numbers((columns[:, :2] / geometry.measured_mm[:2]).T.ravel())
     step_mm = abs(float(columns[:, 2] @ np.cross(columns[:, 0], columns[:, 1]))) / np.prod(geometry.measured_mm[:2])
     positions = geometry.to_world([(0, 0, k) for k in range(count)]) * _RAS_TO_LPS
+    common = Dataset()
+    common.StudyInstanceUID, common.SeriesInstanceUID = source.study_uid, source.series_uid
+    common.FrameOfReferenceUID = source.frame_of_reference_uid or derive_uid("frame", source.series_uid)
+    common.Modality = source.modality
+    for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
+        setattr(common, keyword, "")
+    common.StudyDate = common.StudyTime = None
+    common.Rows, common.Columns = geometry.shape[1], geometry.shape[0]
+    common.PixelSpacing = numbers((geometry.spacing_mm[1], geometry.spacing_mm[0]))
+    common.SliceThickness = format_number_as_ds(step_mm)
+    common.ImageOrientationPatient = cosines
     planes = []
     for k in range(count):
         frame = source.frames[k] if source.frames else None
         plane = Dataset()
+        plane.update(common)
         plane.SOPClassUID = frame.sop_class_uid if frame and frame.sop_class_uid in _PLAIN_CLASSES else _CT
         plane.SOPInstanceUID = frame.sop_instance_uid if frame and not frame.number else f"2.25.{k + 1}"
-        plane.StudyInstanceUID, plane.SeriesInstanceUID = source.study_uid, source.series_uid
-        plane.FrameOfReferenceUID = source.frame_of_reference_uid or derive_uid("frame", source.series_uid)
-        plane.Modality = source.modality
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"):
-            setattr(plane, keyword, "")
-        plane.StudyDate = plane.StudyTime = None
-        plane.Rows, plane.Columns = geometry.shape[1], geometry.shape[0]
-        plane.PixelSpacing = numbers((geometry.spacing_mm[1], geometry.spacing_mm[0]))
-        plane.SliceThickness = format_number_as_ds(step_mm)
-        plane.ImageOrientationPatient = cosines
         plane.ImagePositionPatient = numbers(frame.position_mm if frame else positions[k])
         planes.append(plane)
     return planes

@@ -18,7 +18,7 @@ from medseg.shapes.components import find_components
 
 MOST_SEGMENTS = 65535  # SegmentNumber is an unsigned short
 _LONGEST_TEXT = 64  # LO
-_PIECE_VOXELS = 1 << 16
+_PIECE_VOXELS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,14 @@ def clean_text(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 
 def _count_values(array: NDArray[Any], least: int) -> NDArray[np.intp]:
-    # numpy counts in 64-bit numbers: piece by piece they stay in the processor's cache.
+    # numpy counts in 64-bit numbers: piece by piece they stay in the cache; most pieces of a scan are empty.
     flat, counts = array.ravel(order="K"), np.zeros(least, np.intp)
     for start in range(0, flat.size, _PIECE_VOXELS):
-        found = np.bincount(flat[start : start + _PIECE_VOXELS], minlength=least)
+        piece = flat[start : start + _PIECE_VOXELS]
+        if not piece.any():
+            counts[0] += piece.size
+            continue
+        found = np.bincount(piece, minlength=least)
         if len(found) > len(counts):
             counts = np.pad(counts, (0, len(found) - len(counts)))
         counts[: len(found)] += found
