@@ -70,6 +70,7 @@ def read_frames(frames: Sequence[FrameHeader]) -> PixelStack:
                 code="bad_shape", file=frame.path, remedy="Split the series by size",
             )  # fmt: skip
     dtype = np.result_type(*{type_of_words(pixels) for pixels in formats})
+    # At most: stored values of 16 bits, and real ones of 32 beside them.
     check_room(3 * len(frames) * rows * columns * dtype.itemsize, frames[0].path)
     stored = np.empty((len(frames), rows, columns), dtype)
     marks = Marks(len(frames))
@@ -136,8 +137,11 @@ def _fill(stored: NDArray[Any], marks: Marks, frames: Sequence[FrameHeader], for
             put(slot, plane, file.pixels)
         return []
 
-    with ThreadPoolExecutor(max(1, min(_READERS, len(files), 2 * count_cores()))) as pool:
+    pool = ThreadPoolExecutor(max(1, min(_READERS, len(files), 2 * count_cores())))
+    try:
         packed = [frame for future in [pool.submit(work, file) for file in files] for frame in future.result()]
+    finally:
+        pool.shutdown(cancel_futures=True)  # after a file that is refused the others need not be read
     decode_frames(packed, type_of_words, lambda frame, words: put(frame.slot, words, frame.pixels))
 
 

@@ -96,6 +96,8 @@ def _has_neighbours(stored: NDArray[Any], slots: Sequence[int], padding: tuple[i
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    if dtype.kind == "f":
+        return True
     limits = np.iinfo(dtype)
     return int(limits.min) <= value <= int(limits.max)
 

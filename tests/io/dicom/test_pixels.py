@@ -110,6 +110,15 @@ def test_planes_of_mixed_types(tmp_path):
         np.testing.assert_array_equal(array[:, :, k], plane.T)
 
 
+def test_whole_and_real_stored_values_in_one_stack(tmp_path):
+    whole, real = np.arange(-17, 18, dtype=np.int16).reshape(5, 7), RNG.normal(size=(5, 7)).astype(np.float32)
+    frames = [write_plane(tmp_path / "a", whole, PixelPaddingValue=0), write_plane(tmp_path / "b", real)]
+    stack = read_frames(frames)
+    np.testing.assert_array_equal(stack.array[:, :, 0], whole.T)
+    np.testing.assert_array_equal(stack.array[:, :, 1], real.T)
+    assert stack.padded_voxels == 0
+
+
 def test_monochrome_1_is_left_as_stored(tmp_path):
     stored = draw(np.uint16)
     header = write_plane(tmp_path / "a", stored, PhotometricInterpretation="MONOCHROME1")
