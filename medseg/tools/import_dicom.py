@@ -85,7 +85,9 @@ def import_dicom(
             outcomes.append(outcome_of_error(error, case.name))
     done = {outcome.case for outcome in outcomes if outcome.status == "done"}
     drawn_on = {id(series) for series, _ in pairs}
-    files = _list_files(found, cases, left, drawn_on, outcomes)
+    ends = {reference.path: ("left", reason) for reference, reason in left}
+    ends |= {Path(file): ("refused", error.reason) for file, error in (*problems, *refused)}
+    files = _list_files(found, cases, ends, drawn_on, outcomes)
     taken = [case for case in cases if case.name in done]
     if taken:
         _write_dataset(dataset, taken, rules)
@@ -151,7 +153,7 @@ def _write_dataset(dataset: Path, cases: list[ImportCase], rules: RoiRules) -> N
 def _list_files(
     tree: DicomTree,
     cases: list[ImportCase],
-    left: list[tuple[Reference, str]],
+    ends: dict[Path, tuple[str, str]],
     drawn_on: set[int],
     outcomes: list[CaseOutcome],
 ) -> list[tuple[Any, ...]]:
@@ -159,19 +161,17 @@ def _list_files(
     from medseg.io.dicom.kinds import IMAGE
 
     by_name = {outcome.case: outcome for outcome in outcomes}
-    by_file = {outcome.inputs[0]: outcome for outcome in outcomes if outcome.inputs}
     by_series = {id(case.series): case.name for case in cases}
     by_reference = {case.reference.path: case.name for case in cases}
-    reasons = {reference.path: reason for reference, reason in left}
     counted: set[Path] = set()
     rows: list[tuple[Any, ...]] = []
     for series in tree.series:
         if series.kind == IMAGE:
             reason = "its reference is not used" if id(series) in drawn_on else "no reference was drawn on it"
-            ends = [(series.files[0].parent, series.files, by_series.get(id(series), ""), "left", reason)]
+            parts = [(series.files[0].parent, series.files, by_series.get(id(series), ""), ("left", reason))]
         else:
-            ends = [_end_reference(path, by_reference.get(path, ""), reasons, by_file) for path in series.files]
-        for place, files, case, status, reason in ends:
+            parts = [(path, (path,), by_reference.get(path, ""), ends.get(path, ("", ""))) for path in series.files]
+        for place, files, case, (status, reason) in parts:
             outcome = by_name.get(case)
             status, reason = (outcome.status, outcome.reason) if outcome else (status, reason)
             # Volumes that one file or series holds share their files: each counts once.
@@ -179,15 +179,6 @@ def _list_files(
             counted |= set(files)
     rows += [(show_name(str(path)), "", 1, "", "left", reason) for path, reason in tree.unused]
     return rows
-
-
-def _end_reference(
-    path: Path, case: str, reasons: dict[Path, str], by_file: dict[str, CaseOutcome]
-) -> tuple[Path, tuple[Path, ...], str, str, str]:
-    if path in reasons:
-        return path, (path,), case, "left", reasons[path]
-    refused = by_file.get(show_name(str(path)))
-    return path, (path,), case, "refused", refused.reason if refused else ""
 
 
 def _describe(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DatasetError
 from medseg.core.volume import Segmentation
+from medseg.io.dicom.contour_planes import ON_PLANE_SLICES
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import CONTOURS
 from medseg.io.dicom.label_parts import DrawPart, PartUse, paint_labels
@@ -20,6 +21,7 @@ from medseg.io.dicom.rtstruct_read import read_structure_set
 from medseg.io.dicom.seg_read import paint_segments, read_seg
 from medseg.io.dicom.series import DicomSeries
 from medseg.io.dicom.source import DicomSource
+from medseg.io.dicom.stacking import measure_distances, read_axes
 
 _SHOWN_SERIES = 4
 
@@ -35,6 +37,7 @@ class Reference:
         contours: closed ones of each structure; 0 of a segment.
         drawn: which parts can be drawn.
         image_uids, series_uids, frame_of_reference_uids: what it says it was drawn on; it need not be there.
+        positions_mm: of a point of each contour or frame, (place, 3), LPS.
     """
 
     header: FrameHeader
@@ -45,6 +48,7 @@ class Reference:
     image_uids: frozenset[str]
     series_uids: frozenset[str]
     frame_of_reference_uids: frozenset[str]
+    positions_mm: NDArray[np.float64]
 
     @property
     def path(self) -> Path:
@@ -69,12 +73,13 @@ def read_reference(header: FrameHeader, kind: str) -> Reference:
             frozenset(uid for roi in structures.rois for contour in roi.contours for uid in contour.image_uids),
             structures.series_uids,
             frozenset(roi.frame_of_reference_uid for roi in structures.rois if roi.frame_of_reference_uid),
+            np.array([c.points_mm[0] for roi in structures.rois for c in roi.contours]).reshape(-1, 3),
         )  # fmt: skip
     seg = read_seg(header.path)
     names = tuple(segment.name for segment in seg.segments.values())
     return Reference(
         header, kind, names, (0,) * len(names), (True,) * len(names), frozenset(), frozenset(seg.source_series_uids),
-        frozenset([seg.frame_of_reference_uid] if seg.frame_of_reference_uid else []),
+        frozenset([seg.frame_of_reference_uid] if seg.frame_of_reference_uid else []), seg.positions_mm,
     )  # fmt: skip
 
 
@@ -82,6 +87,7 @@ def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomS
     """The series that a reference was drawn on.
 
     By the images that it names, else by the series, else by the frame of reference: what it names need not be there.
+    Where several fit, the one on whose slices it lies.
 
     Args:
         reference: the reference.
@@ -100,8 +106,9 @@ def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomS
     )
     for way in ways:
         found = [series for series in own if way(series)]
-        if len(found) == 1:
-            return found[0]
+        lying = found if len(found) < 2 else [series for series in found if _lies_on(reference, series)]
+        if len(lying) == 1:
+            return lying[0]
         if found:
             shown = "; ".join(series.name for series in found[:_SHOWN_SERIES])
             raise DatasetError(
@@ -112,6 +119,22 @@ def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomS
         "the series that it was drawn on is not there", code="no_series", file=reference.path,
         remedy="Add that series to the tree",
     )  # fmt: skip
+
+
+def _lies_on(reference: Reference, series: DicomSeries) -> bool:
+    """Whether each contour or frame lies on a slice of the series, or beyond them all."""
+    planes = series.planes
+    if any(plane.place is None for plane in planes):
+        return True  # nothing speaks against it
+    at = np.unique(measure_distances(planes))
+    if len(at) < 2:
+        return True
+    wanted = reference.positions_mm @ read_axes(planes[0])[2]
+    after = np.clip(np.searchsorted(at, wanted), 1, len(at) - 1)
+    away = np.minimum(np.abs(wanted - at[after - 1]), np.abs(wanted - at[after]))
+    near = ON_PLANE_SLICES * np.diff(at).min()
+    inside = (wanted > at[0] - near) & (wanted < at[-1] + near)
+    return bool(inside.any()) and bool(np.all(away[inside] <= near))
 
 
 def _is_same_patient(reference: FrameHeader, plane: FrameHeader) -> bool:
