@@ -14,40 +14,29 @@ from medseg.options import (
     Budget,
     Channels,
     Data,
-    Definition,
     Device,
     Engine,
     Epochs,
     FoldsFile,
+    Gaps,
+    GapsBy,
     Json,
     KeepEqual,
     Labels,
     Like,
-    Margins,
-    MaskFolder,
-    MatchBy,
     Nonfinite,
     NonfiniteBy,
-    Output,
     Plugins,
     Precision,
-    Probabilities,
-    Registration,
-    RegistrationKind,
-    Required,
     SampleBy,
-    ScoreBy,
-    ScoreFolders,
     Settings,
     Space,
     SpacingMm,
     StartFrom,
     StatedSpacing,
-    Surfaces,
-    Targets,
     TargetSpacing,
-    TimelineFile,
-    Tolerances,
+    Tilt,
+    TiltedBy,
     Version,
     catch_errors,
     finish,
@@ -55,17 +44,15 @@ from medseg.options import (
     gather_settings,
     join_files,
     parse_folds,
-    parse_margins,
     parse_numbers,
     parse_part,
-    parse_scheme,
     parse_seconds,
     parse_target,
-    parse_tolerances,
     prepare_process,
     refuse_torchrun,
     run_app,
 )
+from medseg.result_commands import add_results
 from medseg.tool_commands import add_tools
 
 app = typer.Typer(
@@ -234,7 +221,7 @@ def choose(workspace: Space, plugin: Plugins = None, json: Json = False) -> None
 
 @app.command()
 def predict(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans, or a data set.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans or DICOM, or a data set.")],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the masks.")],
     model: Annotated[list[Path], typer.Option(help="A model's folder; several are averaged.", show_default=False)],
     folds: Annotated[str | None, typer.Option(help="Which networks to average: 0,1; all where not given.")] = None,
@@ -245,13 +232,18 @@ def predict(
     precision: Annotated[Precision, typer.Option(help="exact (float32) or bf16 (faster).")] = Precision.exact,
     overlap: Annotated[float, typer.Option(help="Share of a window that neighbours share.")] = 0.5,
     no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Do not average over flips.")] = False,
-    format_: Annotated[str, typer.Option("--format", help="nifti, mha or nrrd.")] = "nifti",
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="nifti, mha, nrrd; of DICOM dicom-seg, rtstruct, sr too; or several: nifti,sr."),
+    ] = "nifti",
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write those too.")] = False,
     part: Annotated[str | None, typer.Option(help="1/4: the first of four shares of the folder.")] = None,
     max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
     max_vram_gb: Annotated[float | None, typer.Option(help="GPU memory to keep to.")] = None,
     spacing_mm: SpacingMm = None,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    tilt: TiltedBy = Tilt.refuse,
+    gaps: GapsBy = Gaps.refuse,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -263,88 +255,12 @@ def predict(
             source, output, model=model, folds=parse_folds(folds), device=device, engine=engine.value,
             precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
             spacing_mm=parse_numbers(spacing_mm), file_format=format_, save_probabilities=save_probabilities,
-            part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb,
+            part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
         )  # fmt: skip
     finish(result, json)
 
 
-@app.command()
-def evaluate(
-    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of masks.")],
-    references: Annotated[
-        Path, typer.Argument(metavar="REFERENCES", help="Folder of masks taken as true, with the same names.")
-    ],
-    output: Output,
-    labels: Labels = None,
-    tolerance_mm: Tolerances = None,
-    definition: Surfaces = Definition.surfel,
-    matching: MatchBy = None,
-    rules: ScoreBy = None,
-    probabilities: Probabilities = None,
-    require: Required = None,
-    json: Json = False,
-) -> None:
-    """Score masks against references."""
-    with catch_errors():
-        from medseg import pipeline
-
-        result = pipeline.evaluate(
-            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=parse_tolerances(tolerance_mm),
-            definition=definition.value, matching=matching or "any_overlap", rules=rules, probabilities=probabilities,
-            require=require or (),
-        )  # fmt: skip
-    finish(result, json)
-
-
-@app.command()
-def compare(directories: ScoreFolders, output: Output, margin: Margins = None, json: Json = False) -> None:
-    """Compare methods that were scored on the same patients."""
-    with catch_errors():
-        from medseg import pipeline
-
-        result = pipeline.compare(directories, output, margins=parse_margins(margin))
-    finish(result, json)
-
-
-@app.command()
-def measure(
-    output: Output,
-    masks: MaskFolder = None,
-    images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
-    labels: Labels = None,
-    channels: Channels = None,
-    probabilities: Probabilities = None,
-    timeline: TimelineFile = None,
-    targets: Targets = None,
-    registration: RegistrationKind = Registration.rigid,
-    nonfinite: NonfiniteBy = Nonfinite.refuse,
-    json: Json = False,
-) -> None:
-    """Measure volumes, diameters and lesions of masks, and their change over time."""
-    with catch_errors():
-        from medseg import pipeline
-
-        result = pipeline.measure(
-            masks, output, images=images, labels=parse_scheme(labels), probabilities=probabilities,
-            channels=channels.split(",") if channels else None,
-            timeline=timeline, targets=targets, registration=registration.value, nonfinite=nonfinite.value,
-        )  # fmt: skip
-    finish(result, json)
-
-
-@app.command()
-def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace, or a folder of results.")],
-    images: Annotated[Path | None, typer.Option(help="The scans, for key slices.")] = None,
-    references: Annotated[Path | None, typer.Option(help="Reference masks to draw beside.")] = None,
-    json: Json = False,
-) -> None:
-    """Write one self-contained HTML page about a folder of results."""
-    with catch_errors():
-        from medseg import pipeline
-
-        result = pipeline.report(directory, images=images, references=references)
-    finish(result, json)
+add_results(app)
 
 
 @app.command()

@@ -92,6 +92,8 @@ SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which 
 NonfiniteBy = Annotated[
     Nonfinite, typer.Option("--nonfinite", help="NaN and infinite voxels: refuse the case, or fill them and say so.")
 ]
+TiltedBy = Annotated[Tilt, typer.Option("--tilt", help="A tilted gantry's scans: refuse them, or resample them.")]
+GapsBy = Annotated[Gaps, typer.Option("--gaps", help="Missing DICOM slices: refuse the scan, or interpolate.")]
 KeepEqual = Annotated[
     bool, typer.Option("--keep-equal-scans", help="Use cases that hold the same scan, as one patient's; else refused.")
 ]

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import Device, Gaps, Json, Plugins, Target, Tilt, catch_errors, finish, parse_seconds
+from medseg.options import (
+    Device,
+    Gaps,
+    GapsBy,
+    Json,
+    Plugins,
+    Target,
+    Tilt,
+    TiltedBy,
+    catch_errors,
+    finish,
+    parse_seconds,
+)
 
 
 def demo(
@@ -47,8 +59,8 @@ def import_dicom(
         Path | None, typer.Option(metavar="ROIS_JSON", help="Which structures are which label; a draft is written.")
     ] = None,
     modality: Annotated[str, typer.Option(help="Of the scans to take, such as CT.")] = "",
-    tilt: Annotated[Tilt, typer.Option(help="A tilted gantry's scans: refuse them, or resample them.")] = Tilt.refuse,
-    gaps: Annotated[Gaps, typer.Option(help="Missing slices: refuse the scan, or interpolate.")] = Gaps.refuse,
+    tilt: TiltedBy = Tilt.refuse,
+    gaps: GapsBy = Gaps.refuse,
     json: Json = False,
 ) -> None:
     """Turn DICOM scans with RTSTRUCT or SEG into a data set."""

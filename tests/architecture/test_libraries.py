@@ -17,7 +17,7 @@ PLACES = {
     "pydicom": ("io",),
     "highdicom": ("io",),
     "SimpleITK": ("io", "measurement/registration.py"),
-    "typer": ("cli.py", "options.py", "tool_commands.py"),
+    "typer": ("cli.py", "options.py", "result_commands.py", "tool_commands.py"),
 }
 ONLY_IN_FUNCTIONS = {  # the library, and where: importing it costs seconds that most uses do not need
     "monai": "medseg/",

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -22,10 +23,13 @@ from medseg.inference.folders.limits import Limits
 from medseg.inference.folders.locking import locks_output
 from medseg.inference.folders.room import require_room_for_masks
 from medseg.inference.folders.run import FolderRun
-from medseg.inference.folders.writing import ENDINGS
+from medseg.inference.folders.writing import ENDINGS, OBJECTS, parse_formats
 from medseg.inference.predictor import Predictor
 from medseg.inference.volume_errors import describe_errors, settle_errors
 from medseg.io.layouts import settle_filling
+
+if TYPE_CHECKING:
+    from medseg.io.dicom.scans import DicomScans  # which loads pydicom
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ def predict_cases(
     part: Part | None = None,
     max_ram_gb: float | None = None,
     max_vram_gb: float | None = None,
+    dicom: DicomScans | None = None,
 ) -> list[CaseOutcome]:
     """Segment each case into ``output/CASE.ENDING``, and note in ``run.json`` what became of it.
 
@@ -55,23 +60,29 @@ def predict_cases(
         predictor: a loaded model.
         dataset: the cases, as ``find_inputs`` gives them; its problems become refused cases.
         output: the folder for masks.
-        file_format: ``nifti``, ``mha`` or ``nrrd``; pictures give PNG whatever it says.
+        file_format: ``nifti``, ``mha`` or ``nrrd``, of scans from DICOM ``dicom-seg``, ``rtstruct`` and ``sr`` too, or
+            several with commas; pictures give PNG whatever it says.
         save_probabilities: also write ``probabilities/CASE/LABEL.ENDING`` per channel, those of pictures too.
         spacing_mm: for pictures, which seldom know theirs.
         nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
         part: (1, 4) for the first of four parts: every fourth case by name, from the first; None for all.
         max_ram_gb, max_vram_gb: memory to keep to, of the computer (this program included) and of the GPU, 10^9 bytes;
             a case that cannot is refused with what it needs.
+        dicom: the series of the cases, where they are read from DICOM.
     Returns:
         an outcome per case of this part, by name; ``skipped`` where the record says that the same model made the same
         files with the same settings from the same input (by SHA-256), and they still have their hashes.
     Raises:
-        DatasetError: an unknown format.
+        DatasetError: an unknown format, or one that only scans from DICOM can have.
         PlanError: there is no such part, or a limit is not above 0.
         ResourceError: the folder cannot be written, its disk has no room, or another process writes the same masks.
     """
-    if file_format not in ENDINGS:
-        raise DatasetError(f"unknown format {file_format!r}", code="format", remedy=f"Known: {', '.join(ENDINGS)}")
+    formats = parse_formats(file_format)
+    if dicom is None and (objects := [name for name in formats if name in OBJECTS]):
+        raise DatasetError(
+            f"the format {objects[0]} needs scans that are read from DICOM", code="format",
+            file=dataset.root, remedy=f"Use --format {' or '.join(ENDINGS)}",
+        )  # fmt: skip
     if any(limit is not None and not limit > 0 for limit in (max_ram_gb, max_vram_gb)):
         raise PlanError("a limit of memory is not above 0 GB", remedy="Use --max-ram-gb 8, for instance")
     dataset = settle_filling(dataset, nonfinite)
@@ -83,6 +94,7 @@ def predict_cases(
         "probabilities": "yes" if save_probabilities else "no",
         "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
         **({"nonfinite": nonfinite} if nonfinite != "refuse" else {}),
+        **({"dicom": f"tilt {dicom.tilt}, gaps {dicom.gaps}"} if dicom is not None else {}),
     }
     details = {
         "model": predictor.digest,
@@ -95,7 +107,7 @@ def predict_cases(
         **label_entries(predictor.model.plan.labels),
     }
     channels = predictor.model.plan.labels.channel_count if save_probabilities else 0
-    require_room_for_masks(output, cases, ENDINGS[file_format], probabilities=channels)
+    require_room_for_masks(output, cases, (ENDINGS | OBJECTS)[formats[0]], probabilities=channels)
     record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()
     stopped, threads = threading.Event(), torch.get_num_threads()
     try:
@@ -111,8 +123,8 @@ def predict_cases(
                 advance()
 
             run = FolderRun(
-                predictor, cases, record, Limits(max_ram_gb, max_vram_gb), output, file_format, save_probabilities,
-                spacing_mm, conclude, stopped,
+                predictor, cases, record, Limits(max_ram_gb, max_vram_gb), output, formats, save_probabilities,
+                spacing_mm, conclude, stopped, dicom,
             )  # fmt: skip
             go_through(len(cases), run.read, run.compute, run.write, may_read_ahead=run.may_read_ahead, stopped=stopped)
     finally:

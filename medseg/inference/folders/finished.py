@@ -60,18 +60,20 @@ def name_run(part: Part | None) -> str:
     return RUN if part is None else f"run-{part[0]}-of-{part[1]}.json"
 
 
-def hash_inputs(case: Case) -> dict[str, str]:
+def hash_inputs(case: Case, files: Iterable[Path] = ()) -> dict[str, str]:
     """The SHA-256 of every file that a case is read from.
 
     Args:
         case: names the files.
+        files: further ones: those of a DICOM series, of which the case names the first.
     Returns:
         path to hash, in the order of the channels; the voxels' file too where a header stands apart from them.
     Raises:
         FormatError: a file is missing, or none that can be read to its end (a folder, a pipe).
         DatasetError: a file cannot be read.
     """
-    paths = dict.fromkeys(path for source in case.images for path in (source.path, find_data_file(source.path)))
+    named = (path for source in case.images for path in (source.path, find_data_file(source.path)))
+    paths = dict.fromkeys((*named, *files))
     hashes = {}
     for path in paths:
         check_regular(path)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,6 +15,7 @@ from medseg.core.dataset import Case
 from medseg.core.disk import is_disk_fault
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, outcome_of_error
+from medseg.core.volume import Volume
 from medseg.inference.folders.finished import Entry, RunRecord, hash_inputs, list_inputs
 from medseg.inference.folders.limits import (
     Limits,
@@ -35,12 +37,17 @@ from medseg.inference.folders.memory import (
     measure_size,
     read_used_bytes,
 )
+from medseg.inference.folders.objects import write_objects
 from medseg.inference.folders.together import agree_together, count_together, fits_one_window, predict_together
-from medseg.inference.folders.writing import write_prediction
+from medseg.inference.folders.writing import OBJECTS, write_prediction
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.inference.segment import PreparedScan
 from medseg.io import read_volume
+from medseg.io.dicom.source import DicomSource
 from medseg.io.files import NIFTI_ENDINGS, split_ending
+
+if TYPE_CHECKING:
+    from medseg.io.dicom.scans import DicomScans  # which loads pydicom
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +62,8 @@ class Reading:
         scan: prepared; None where there is nothing to compute.
         size: of the scan.
         entry: what became of the case already: nothing has changed since an earlier run, or it cannot be read.
+        source: the DICOM series that it was read from; None of other files.
+        notes: what is doubtful about that series, a line each.
     """
 
     case: Case
@@ -62,6 +71,8 @@ class Reading:
     scan: PreparedScan | None = None
     size: ScanSize | None = None
     entry: Entry | None = None
+    source: DicomSource | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +94,12 @@ class FolderRun:
         record: what is done.
         limits: of memory.
         output: the folder.
-        file_format: of the masks.
+        formats: of the masks.
         save_probabilities: whether they are written too.
         spacing_mm: of pictures.
         conclude: told of each outcome.
         stopped: set where the run ends early.
+        dicom: the series of cases that are read from DICOM.
     """
 
     predictor: Predictor
@@ -95,11 +107,12 @@ class FolderRun:
     record: RunRecord
     limits: Limits
     output: Path
-    file_format: str
+    formats: Sequence[str]
     save_probabilities: bool
     spacing_mm: Sequence[float] | None
     conclude: Callable[[CaseOutcome], None]
     stopped: threading.Event
+    dicom: DicomScans | None = None
 
     def __post_init__(self) -> None:
         self.exact = self.predictor.precision == "exact"
@@ -129,18 +142,24 @@ class FolderRun:
     def _read_case(self, case: Case) -> Reading:
         inputs: dict[str, str] = {}
         try:
-            inputs = hash_inputs(case)
+            inputs = hash_inputs(case, self.dicom.series[case.name].files if self.dicom else ())
             entry = self.record.find_finished(case, inputs)
             if entry is not None:
                 return Reading(case, inputs, entry=entry)
             self._check_room(self.look_ahead(case))
-            volume = read_volume(case, self.predictor.model.plan.channels, spacing_mm=self.spacing_mm)
+            volume, source, notes = self._read_volume(case)
             channels, value_bytes = len(volume.array), volume.array.itemsize
             self._check_room(expect_size(volume.geometry, channels, value_bytes, self.predictor.members))
             scan = self.predictor.prepare(volume)
-            return Reading(case, inputs, scan, measure_size(scan, channels, value_bytes))
+            size = measure_size(scan, channels, value_bytes)
+            return Reading(case, inputs, scan, size, source=source, notes=notes)
         except BaseException as error:  # in a thread; one case's fault, whatever it is, never stops the others
             return Reading(case, inputs, entry=Entry(_name_fault(error, case), inputs))
+
+    def _read_volume(self, case: Case) -> tuple[Volume, DicomSource | None, tuple[str, ...]]:
+        if self.dicom is not None:
+            return self.dicom.read(case.name)
+        return read_volume(case, self.predictor.model.plan.channels, spacing_mm=self.spacing_mm), None, ()
 
     def look_ahead(self, case: Case) -> ScanSize | None:
         """How large a scan is by its header; None where only reading it tells."""
@@ -271,12 +290,24 @@ class FolderRun:
     def _write_case(self, reading: Reading, prediction: Prediction | None) -> Entry:
         assert prediction is not None  # what has no entry yet was computed
         labels = self.predictor.model.plan.labels
-        names = write_prediction(prediction, reading.case, self.output, self.file_format, labels)
+        names = write_prediction(prediction, reading.case, self.output, self.formats, labels)
+        if reading.source is not None:
+            try:
+                names.extend(
+                    write_objects(
+                        prediction, reading.case.name, self.output, self.formats, self.predictor, reading.source
+                    )
+                )
+            except Exception:  # a case has all that was asked for, or nothing
+                for name in (*names, *(f"{reading.case.name}{ending}" for ending in OBJECTS.values())):
+                    (self.output / name).unlink(missing_ok=True)
+                raise
+        warnings = (*reading.notes, *prediction.warnings)
         outputs = {name: hash_file(self.output / name) for name in names}
-        for sentence in prediction.warnings:
+        for sentence in warnings:
             logger.warning("%s: %s", reading.case.name, sentence)
         outcome = CaseOutcome(reading.case.name, "done", inputs=list_inputs(reading.case), outputs=outputs)
-        return Entry(outcome, reading.inputs, prediction.warnings, prediction.member_volumes_ml)
+        return Entry(outcome, reading.inputs, warnings, prediction.member_volumes_ml)
 
 
 def _name_fault(error: BaseException, case: Case) -> CaseOutcome:

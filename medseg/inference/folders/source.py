@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from medseg.core.errors import DatasetError
 from medseg.core.manifest import CaseOutcome
 from medseg.inference.folders.cases import predict_cases
 from medseg.inference.predictor import Predictor
@@ -14,19 +15,40 @@ from medseg.io import find_inputs
 logger = logging.getLogger(__name__)
 
 
-def predict_source(predictor: Predictor, source: str | Path, output: Path, **options: Any) -> list[CaseOutcome]:
+def predict_source(
+    predictor: Predictor,
+    source: str | Path,
+    output: Path,
+    *,
+    tilt: str = "refuse",
+    gaps: str = "refuse",
+    **options: Any,
+) -> list[CaseOutcome]:
     """Segment every scan that is found, and say how the source was read.
 
     Args:
         predictor: a warm model.
-        source: a scan, a folder of scans, or a data set.
+        source: a scan, a folder of scans, a data set, or a tree of DICOM files.
         output: the folder for masks and ``run.json``.
+        tilt, gaps: of DICOM: what becomes of a tilted gantry's planes (``refuse``, ``resample``) and of missing slices
+            (``refuse``, ``interpolate``).
         options: as for ``predict_cases``.
     Returns:
         an outcome per case.
     Raises:
         DatasetError: there is no scan at all.
     """
-    found = find_inputs(source, len(predictor.model.plan.channels))
+    channels, dicom = predictor.model.plan.channels, None
+    try:
+        found = find_inputs(source, len(channels))
+    except DatasetError as error:
+        from medseg.io.dicom.walk import holds_dicom
+
+        if error.code != "unknown_layout" or not holds_dicom(Path(source)):
+            raise
+        from medseg.io.dicom.scans import find_scans
+
+        dicom = find_scans(source, channels, tilt=tilt, gaps=gaps)
+        found = dicom.dataset
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
-    return predict_cases(predictor, found, output, **options)
+    return predict_cases(predictor, found, output, dicom=dicom, **options)

@@ -1,0 +1,117 @@
+"""The commands that score, compare, measure and report what was predicted, as in ``cli.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medseg.options import (
+    Channels,
+    Definition,
+    Json,
+    Labels,
+    Margins,
+    MaskFolder,
+    MatchBy,
+    Nonfinite,
+    NonfiniteBy,
+    Output,
+    Probabilities,
+    Registration,
+    RegistrationKind,
+    Required,
+    ScoreBy,
+    ScoreFolders,
+    Surfaces,
+    Targets,
+    TimelineFile,
+    Tolerances,
+    catch_errors,
+    finish,
+    parse_margins,
+    parse_scheme,
+    parse_tolerances,
+)
+
+
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of masks.")],
+    references: Annotated[
+        Path, typer.Argument(metavar="REFERENCES", help="Folder of masks taken as true, with the same names.")
+    ],
+    output: Output,
+    labels: Labels = None,
+    tolerance_mm: Tolerances = None,
+    definition: Surfaces = Definition.surfel,
+    matching: MatchBy = None,
+    rules: ScoreBy = None,
+    probabilities: Probabilities = None,
+    require: Required = None,
+    json: Json = False,
+) -> None:
+    """Score masks against references."""
+    with catch_errors():
+        from medseg import pipeline
+
+        result = pipeline.evaluate(
+            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=parse_tolerances(tolerance_mm),
+            definition=definition.value, matching=matching or "any_overlap", rules=rules, probabilities=probabilities,
+            require=require or (),
+        )  # fmt: skip
+    finish(result, json)
+
+
+def compare(directories: ScoreFolders, output: Output, margin: Margins = None, json: Json = False) -> None:
+    """Compare methods that were scored on the same patients."""
+    with catch_errors():
+        from medseg import pipeline
+
+        result = pipeline.compare(directories, output, margins=parse_margins(margin))
+    finish(result, json)
+
+
+def measure(
+    output: Output,
+    masks: MaskFolder = None,
+    images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
+    labels: Labels = None,
+    channels: Channels = None,
+    probabilities: Probabilities = None,
+    timeline: TimelineFile = None,
+    targets: Targets = None,
+    registration: RegistrationKind = Registration.rigid,
+    nonfinite: NonfiniteBy = Nonfinite.refuse,
+    json: Json = False,
+) -> None:
+    """Measure volumes, diameters and lesions of masks, and their change over time."""
+    with catch_errors():
+        from medseg import pipeline
+
+        result = pipeline.measure(
+            masks, output, images=images, labels=parse_scheme(labels), probabilities=probabilities,
+            channels=channels.split(",") if channels else None,
+            timeline=timeline, targets=targets, registration=registration.value, nonfinite=nonfinite.value,
+        )  # fmt: skip
+    finish(result, json)
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace, or a folder of results.")],
+    images: Annotated[Path | None, typer.Option(help="The scans, for key slices.")] = None,
+    references: Annotated[Path | None, typer.Option(help="Reference masks to draw beside.")] = None,
+    json: Json = False,
+) -> None:
+    """Write one self-contained HTML page about a folder of results."""
+    with catch_errors():
+        from medseg import pipeline
+
+        result = pipeline.report(directory, images=images, references=references)
+    finish(result, json)
+
+
+def add_results(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    for command in (evaluate, compare, measure, report):
+        app.command()(command)
