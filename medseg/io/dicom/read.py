@@ -148,6 +148,11 @@ def note_stack(stack: Stack) -> list[str]:
         what = "its stated thickness" if stated else "the spacing of its pixels, as no thickness is stated"
         return [f"a single slice: its extent along the normal, {stack.step_mm:.4g} mm, is {what}"]
     notes = []
+    if (
+        stack.planes[0].modality == "CT"
+        and len({(plane.scale.slope, plane.scale.intercept) for plane in stack.planes}) > 1
+    ):
+        notes.append("slope or intercept differs from slice to slice, which is odd for CT: compare their brightness")
     if first.thickness_mm and 0 < first.thickness_mm < NOTED_THINNESS * stack.step_mm:
         notes.append(
             f"slices {first.thickness_mm:.4g} mm thick lie {stack.step_mm:.4g} mm apart: parts between are unseen"

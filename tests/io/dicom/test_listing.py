@@ -62,6 +62,13 @@ def test_files_that_lost_their_series_leave_a_note_on_their_neighbours(tmp_path:
     assert any("2 empty or damaged files beside it" in note for note in notes)
 
 
+def test_a_scale_that_one_slice_of_a_ct_lost_is_told(tmp_path: Path) -> None:
+    planes = pile()
+    write(tmp_path, [*planes[:3], planes[3].but(RescaleSlope=1 / 16), *planes[4:]])
+    (series,) = find_series(tmp_path).images
+    assert any("slope or intercept differs" in note for note in read_series(series)[2])
+
+
 def test_what_is_done_to_a_series_is_told(tmp_path: Path) -> None:
     write(tmp_path, pile(tilt_degrees=10, places_mm=[0, 3, 9, 12]))
     (series,) = find_series(tmp_path).images
