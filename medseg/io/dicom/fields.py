@@ -7,7 +7,6 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.elements import Elements
@@ -15,7 +14,6 @@ from medseg.io.dicom.identity import quiet
 
 _CHARACTER_SET = 0x00080005
 _BLANK = b" \0"
-_DECODING = Lock()
 _TIME = re.compile(rb"^(\d\d):?(\d\d)?:?(\d\d)?(\.\d{1,6})?$")
 
 
@@ -119,8 +117,8 @@ def _decode(raw: bytes, character_sets: tuple[str, ...]) -> str:
     codecs = [python_encoding.get(name, "ascii") for name in character_sets or ("",)]
     if len(codecs) == 1:
         return raw.decode(codecs[0], "backslashreplace")
-    # pydicom remarks on what it cannot decode with the text itself; filters of warnings are the whole process's.
-    with _DECODING, quiet():
+    # pydicom remarks on what it cannot decode with the text itself.
+    with quiet():
         try:
             return decode_bytes(raw, codecs, set())
         except (LookupError, ValueError):

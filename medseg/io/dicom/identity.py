@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ _OPTIONAL = (
 _KEPT = ("PatientName", "PatientID")
 _UID = re.compile(r"^(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+$")
 _LONGEST_UID = 64
+_FILTERS = threading.RLock()
 
 
 @contextmanager
@@ -40,7 +42,8 @@ def quiet() -> Iterator[None]:
 
     Their remarks hold the values themselves, patients' names among them.
     """
-    with warnings.catch_warnings():
+    # Python's filters are the process's: two threads that set and restore them at once would leave them changed.
+    with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 

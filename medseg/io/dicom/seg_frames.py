@@ -85,16 +85,16 @@ def _decode_rle(seg: SegObject) -> Iterator[NDArray[Any]]:
     from pydicom.uid import RLELossless
 
     # pydicom's own decoder is Python: damaged data raise an error there and crash nothing.
-    with quiet():
+    frames = get_decoder(RLELossless).iter_array(seg.content, raw=True, decoding_plugin="pydicom")
+    for number in range(seg.frames):
         try:
-            frames = get_decoder(RLELossless).iter_array(seg.content, raw=True, decoding_plugin="pydicom")
-            for number in range(seg.frames):
+            with quiet():
                 found = next(frames, None)
-                if found is None or found[0].shape != (seg.rows, seg.columns):
-                    raise ValueError(f"frame {number + 1} is missing or of another size")
-                yield found[0]
+            if found is None or found[0].shape != (seg.rows, seg.columns):
+                raise ValueError(f"frame {number + 1} is missing or of another size")
         except Exception as error:  # on damaged data the decoder raises errors of every kind
             raise _damaged(seg, error) from None
+        yield found[0]
 
 
 def _decode_compressed(seg: SegObject, syntax: str) -> Iterator[NDArray[Any]]:

@@ -58,6 +58,7 @@ class SegObject:
         segments: by number.
         rows, columns, frames: of its pixels.
         bits_allocated: 1, 8 or 16.
+        background: of LABELMAP, the number that stands for no segment, beside 0.
         largest_value: of FRACTIONAL, the stored value that stands for 1.
         positions_mm: of each frame's first pixel, (frame, 3), LPS.
         orientations: cosines along a row and down the rows, (frame, 6), LPS.
@@ -78,6 +79,7 @@ class SegObject:
     columns: int
     frames: int
     bits_allocated: int
+    background: int
     largest_value: int
     positions_mm: NDArray[np.float64]
     orientations: NDArray[np.float64]
@@ -124,8 +126,8 @@ def _parse(content: Any, path: Path) -> SegObject:
         _refuse(f"{frames} frames, of which {len(own)} are described", path)
     positions, orientations, spacing, owners = _read_groups(own, shared, kind, path)
     segments = [_read_segment(item) for item in content.get("SegmentSequence") or []]
-    # A label map may describe its background too.
-    segments = [segment for segment in segments if segment.number != 0 or kind != "LABELMAP"]
+    background = {0, _read_padding(content)} if kind == "LABELMAP" else set()
+    segments = [segment for segment in segments if segment.number not in background]  # a label map may describe it too
     named = {segment.number: segment for segment in segments}
     if not segments or len(named) != len(segments):
         _refuse("its segments are missing or have one number twice", path)
@@ -136,7 +138,8 @@ def _parse(content: Any, path: Path) -> SegObject:
         path, kind, _text(content, "SeriesInstanceUID"), _text(content, "StudyInstanceUID"),
         _text(content, "FrameOfReferenceUID"),
         tuple(_text(item, "SeriesInstanceUID") for item in content.get("ReferencedSeriesSequence") or []),
-        named, rows, columns, frames, bits, int(content.get("MaximumFractionalValue", 255) or 255) if bits == 8 else 1,
+        named, rows, columns, frames, bits, _read_padding(content),
+        int(content.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 1,
         positions, orientations, spacing, _read_step(own, shared), owners, content,
     )  # fmt: skip
 
@@ -243,6 +246,12 @@ def _read_code(item: Any, sequence: str) -> Code | None:
     spellings = (name for name in ("CodeValue", "LongCodeValue", "URNCodeValue") if name in found[0])
     value = next((_text(found[0], name) for name in spellings), "")
     return Code(value, _text(found[0], "CodingSchemeDesignator"), _text(found[0], "CodeMeaning"))
+
+
+def _read_padding(content: Any) -> int:
+    """The number of a label map's background; 0 where it states none (PS3.3, C.8.20.2)."""
+    value = content.get("PixelPaddingValue")
+    return int(value) if isinstance(value, int) else 0
 
 
 def _text(item: Any, keyword: str) -> str:

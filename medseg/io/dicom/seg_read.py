@@ -176,9 +176,9 @@ def _list_painted(
     if seg.kind == "LABELMAP":
         table = np.zeros(1 << seg.bits_allocated, dtype)
         known = np.zeros(table.size, bool)
-        known[[0, *seg.segments]] = True
+        known[[0, *(number for number in (seg.background, *seg.segments) if number < table.size)]] = True
         for segment, value in values.items():
-            table[segment] = value
+            table[segment : segment + 1] = value  # none where pixels cannot hold the number
         for number, frame in enumerate(decode_frames(seg)):
             if not known[frame].all():
                 raise FormatError(
