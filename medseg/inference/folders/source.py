@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from medseg.core.errors import DatasetError
 from medseg.core.manifest import CaseOutcome
 from medseg.inference.folders.cases import predict_cases
 from medseg.inference.predictor import Predictor
 from medseg.io import find_inputs
+from medseg.io.dicom.recognition import is_dicom_tree
 
 logger = logging.getLogger(__name__)
 
@@ -39,16 +39,10 @@ def predict_source(
         DatasetError: there is no scan at all.
     """
     channels, dicom = predictor.model.plan.channels, None
-    try:
-        found = find_inputs(source, len(channels))
-    except DatasetError as error:
-        from medseg.io.dicom.walk import holds_dicom
-
-        if error.code != "unknown_layout" or not holds_dicom(Path(source)):
-            raise
+    if is_dicom_tree(source):
         from medseg.io.dicom.scans import find_scans
 
         dicom = find_scans(source, channels, tilt=tilt, gaps=gaps)
-        found = dicom.dataset
+    found = find_inputs(source, len(channels)) if dicom is None else dicom.dataset
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
     return predict_cases(predictor, found, output, dicom=dicom, **options)

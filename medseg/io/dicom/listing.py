@@ -8,16 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medseg.core.errors import DatasetError, MedsegError, show_name
+from medseg.core.errors import MedsegError, show_name
 from medseg.core.manifest import CaseOutcome, StepResult, outcome_of_error
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.kinds import IMAGE
 from medseg.io.dicom.read import note_stack, plan_stack
+from medseg.io.dicom.recognition import is_dicom_tree
 from medseg.io.dicom.series import DicomSeries, DicomTree
 from medseg.io.dicom.stacking import make_geometry
-from medseg.io.dicom.walk import holds_dicom
 from medseg.io.guard import check_geometry
-from medseg.io.layouts import read_layout
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +24,8 @@ _KINDS = {"segmentation": "SEG, masks", "contours": "RTSTRUCT, contours"}
 
 
 def list_dicom(path: str | Path) -> StepResult | None:
-    """As ``describe_series``, of a folder that is no layout of a data set and holds DICOM; None for any other path."""
-    if not holds_dicom(Path(path)):
-        return None
-    try:
-        read_layout(path)
-    except DatasetError as error:
-        if error.code == "unknown_layout":
-            return describe_series(path)
-    except MedsegError:
-        pass  # a data set whose fault is told by those who read it
-    return None
+    """As ``describe_series``, of a path that is DICOM; None for any other path."""
+    return describe_series(path) if is_dicom_tree(path) else None
 
 
 def describe_series(folder: str | Path) -> StepResult:

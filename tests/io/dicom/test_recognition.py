@@ -1,0 +1,31 @@
+"""Which paths are DICOM, whatever their folders are called."""
+
+from pathlib import Path
+
+from medseg.io import write_volume
+from medseg.io.dicom.listing import list_dicom
+from medseg.io.dicom.recognition import is_dicom_tree
+from tests.io.dicom_series import pile, write
+from tests.preprocessing.examples import make_scan
+
+
+def test_folders_that_look_like_a_data_set_may_hold_dicom(tmp_path: Path) -> None:
+    for channel in ("CT", "MR"):
+        write(tmp_path / "patient" / channel / "image", pile())
+        write(tmp_path / "patient" / channel / "mask", pile(1))
+    assert is_dicom_tree(tmp_path)
+    assert is_dicom_tree(next((tmp_path / "patient" / "CT" / "image").iterdir()))
+    listed = list_dicom(tmp_path)
+    assert listed is not None
+    assert listed.content["layout"] == "DICOM"
+
+
+def test_other_folders_are_none(tmp_path: Path) -> None:
+    assert not is_dicom_tree(tmp_path)
+    assert not is_dicom_tree(tmp_path / "absent")
+    write_volume(tmp_path / "scans" / "a.nii.gz", make_scan()[0])
+    assert not is_dicom_tree(tmp_path / "scans")
+    assert not is_dicom_tree(tmp_path / "scans" / "a.nii.gz")
+    write(tmp_path / "scans" / "original", pile())  # images lead where both are there
+    assert not is_dicom_tree(tmp_path)
+    assert list_dicom(tmp_path) is None
