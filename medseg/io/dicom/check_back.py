@@ -35,13 +35,17 @@ def check_segments(
     """
     seg = _read_back(path)
     _check_names(seg, segments, path)
-    covered = [value for segment in {s.label: s for s in segments}.values() for value in segment.values]
-    if len(set(covered)) == len(covered) and not bodies:
-        _check_values(seg, array, segments, geometry, path)
-        return
+    by_label: dict[str, list[Segment]] = {}
     for segment in segments:
-        found = _paint(seg, {segment.number: 1}, geometry, path)
-        _compare(found != 0, mask_of(segment, array, bodies), segment.name, path)
+        by_label.setdefault(segment.label, []).append(segment)
+    covered = [value for own in by_label.values() for value in own[0].values]
+    if len(set(covered)) == len(covered):
+        _check_numbers(seg, array, segments, bodies, geometry)
+        return
+    for label, own in by_label.items():
+        found = _paint(seg, {segment.number: segment.instance or 1 for segment in own}, geometry, path)
+        wanted = bodies[label] if label in bodies else mask_of(own[0], array, bodies)
+        _compare(found, wanted, label, path)
 
 
 def check_probabilities(
@@ -65,19 +69,33 @@ def check_probabilities(
         _compare(np.abs(found.transpose(2, 1, 0) - stored[..., place]) <= step, True, segment.name, path)
 
 
-def _check_values(
-    seg: SegObject, array: NDArray[Any], segments: Sequence[Segment], geometry: Geometry, path: Path
+def _check_numbers(
+    seg: SegObject,
+    array: NDArray[Any],
+    segments: Sequence[Segment],
+    bodies: Mapping[str, NDArray[np.int32]],
+    geometry: Geometry,
 ) -> None:
-    """All segments at once: of labels without overlap, each painted with its first value."""
-    found = _paint(seg, {segment.number: segment.values[0] for segment in segments}, geometry, path)
-    table = np.zeros(max(int(array.max(initial=0)), *(max(segment.values) for segment in segments)) + 1, found.dtype)
+    """All segments at once, of labels that share no voxel: of which label each voxel is, and of which lesion."""
+    found = _paint(seg, {segment.number: segment.number for segment in segments}, geometry, seg.path)
+    # Both sides in the label's first value; values that stand for no label (the ignore label) are in no segment.
+    value_of = np.zeros(len(segments) + 1, np.uint16)
+    wanted_of = np.zeros(max(int(array.max(initial=0)), *(max(segment.values) for segment in segments)) + 1, np.uint16)
     for segment in segments:
-        table[list(segment.values)] = segment.values[0]
-    # Values that stand for no label (the ignore label) are in no segment.
-    plain = np.array_equal(table, np.arange(len(table)))
+        value_of[segment.number] = wanted_of[list(segment.values)] = segment.values[0]
+    plain = found.dtype == array.dtype and np.array_equal(value_of, np.arange(len(value_of)))
+    plain = plain and np.array_equal(wanted_of, np.arange(len(wanted_of)))
     for k in range(array.shape[2]):
-        wanted = array[..., k] if plain else table[array[..., k]]
-        _compare(found[..., k], wanted, "a label", path)
+        if plain:
+            _compare(found[..., k], array[..., k], "a label", seg.path)
+        elif found[..., k].any() or array[..., k].any():
+            _compare(value_of[found[..., k]], wanted_of[array[..., k]], "a label", seg.path)
+    for label, body in bodies.items():
+        instance_of = np.zeros(len(segments) + 1, np.int32)
+        for segment in segments:
+            instance_of[segment.number] = segment.instance if segment.label == label else 0
+        for k in np.flatnonzero(body.any(axis=(0, 1))).tolist():
+            _compare(instance_of[found[..., k]], body[..., k], label, seg.path)
 
 
 def _read_back(path: Path) -> SegObject:
