@@ -13,14 +13,14 @@ from medseg.core.errors import FormatError, MedsegError
 from medseg.core.geometry import Geometry
 from medseg.io.dicom.seg_object import SegObject
 from medseg.io.dicom.seg_read import load_seg, paint_segments, read_probabilities
-from medseg.io.dicom.segments import Segment, mask_of
+from medseg.io.dicom.segments import Bodies, Segment, mask_of
 
 
 def check_segments(
     path: Path,
     array: NDArray[Any],
     segments: Sequence[Segment],
-    bodies: Mapping[str, NDArray[np.int32]],
+    bodies: Mapping[str, Bodies],
     geometry: Geometry,
 ) -> None:
     """Refuse a segmentation that does not hold the mask that it was written for.
@@ -44,7 +44,7 @@ def check_segments(
         return
     for label, own in by_label.items():
         found = _paint(seg, {segment.number: segment.instance or 1 for segment in own}, geometry, path)
-        wanted = bodies[label] if label in bodies else mask_of(own[0], array, bodies)
+        wanted = bodies[label].spread(array.shape) if label in bodies else mask_of(own[0], array, bodies)
         _compare(found, wanted, label, path)
 
 
@@ -73,7 +73,7 @@ def _check_numbers(
     seg: SegObject,
     array: NDArray[Any],
     segments: Sequence[Segment],
-    bodies: Mapping[str, NDArray[np.int32]],
+    bodies: Mapping[str, Bodies],
     geometry: Geometry,
 ) -> None:
     """All segments at once, of labels that share no voxel: of which label each voxel is, and of which lesion."""
@@ -94,8 +94,7 @@ def _check_numbers(
         instance_of = np.zeros(len(segments) + 1, np.int32)
         for segment in segments:
             instance_of[segment.number] = segment.instance if segment.label == label else 0
-        for k in np.flatnonzero(body.any(axis=(0, 1))).tolist():
-            _compare(instance_of[found[..., k]], body[..., k], label, seg.path)
+        _compare(instance_of[found[body.box]], body.numbers, label, seg.path)
 
 
 def _read_back(path: Path) -> SegObject:

@@ -21,7 +21,7 @@ from medseg.io.dicom.identity import copy_identity, quiet, read_identity
 from medseg.io.dicom.maker import Maker, describe_software, identify_algorithm, to_concept
 from medseg.io.dicom.rle import encode_frame
 from medseg.io.dicom.seg_planes import make_stand_ins, refer_to_source
-from medseg.io.dicom.segments import Segment, TrackedLesion, mask_of, plan_segments
+from medseg.io.dicom.segments import Bodies, Segment, TrackedLesion, mask_of, plan_segments
 from medseg.io.dicom.source import DicomSource
 from medseg.io.dicom.uids import make_uid
 from medseg.io.guard import check_room
@@ -198,9 +198,7 @@ def _can_overlap(segments: Sequence[Segment]) -> bool:
     return len(set(values)) < len(values)
 
 
-def _number_segments(
-    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, NDArray[np.int32]]
-) -> NDArray[Any]:
+def _number_segments(array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies]) -> NDArray[Any]:
     """Segment numbers, (k, j, i)."""
     turned, dtype = array.transpose(2, 1, 0), np.uint8 if len(segments) <= np.iinfo(np.uint8).max else np.uint16
     as_they_are = not bodies and all(segment.values == (segment.number,) for segment in segments)
@@ -216,13 +214,13 @@ def _number_segments(
     for label, body in bodies.items():
         own = [segment.number for segment in segments if segment.label == label and segment.instance]
         numbers = np.array([0, *own], dtype)
-        for plane, part in zip(planes, body.transpose(2, 1, 0), strict=True):
-            np.maximum(plane, numbers[part], out=plane)
+        part = planes.transpose(2, 1, 0)[body.box]
+        np.maximum(part, numbers[body.numbers], out=part)
     return planes
 
 
 def _stack_segments(
-    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, NDArray[np.int32]], path: Path
+    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies], path: Path
 ) -> NDArray[np.uint8]:
     """A layer per segment, (k, j, i, segment)."""
     shape = (*array.shape[::-1], len(segments))

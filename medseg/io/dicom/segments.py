@@ -14,6 +14,7 @@ from medseg.core.labels import LabelScheme
 from medseg.io.dicom.codes import Meaning, find_meaning
 from medseg.io.dicom.palette import find_colour
 from medseg.io.dicom.uids import derive_uid
+from medseg.shapes.boxes import Box, bound_mask
 from medseg.shapes.components import find_components
 
 MOST_SEGMENTS = 65535  # SegmentNumber is an unsigned short
@@ -66,6 +67,25 @@ class Segment:
     voxels: int = 0
 
 
+@dataclass(frozen=True, eq=False)
+class Bodies:
+    """The lesions of a label.
+
+    Args:
+        box: the smallest one around them all.
+        numbers: which lesion each voxel within the box belongs to, (i, j, k), 0 for none.
+    """
+
+    box: Box
+    numbers: NDArray[Any]
+
+    def spread(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """The same numbers in an array of the whole scan's shape."""
+        whole = np.zeros(shape, self.numbers.dtype, order="F")
+        whole[self.box] = self.numbers
+        return whole
+
+
 def plan_segments(
     array: NDArray[Any],
     labels: LabelScheme,
@@ -75,7 +95,7 @@ def plan_segments(
     meanings: Mapping[str, Meaning] | None = None,
     patient: str = "",
     scan: str = "",
-) -> tuple[tuple[Segment, ...], dict[str, NDArray[np.int32]]]:
+) -> tuple[tuple[Segment, ...], dict[str, Bodies]]:
     """The segments of a label map.
 
     Args:
@@ -98,7 +118,7 @@ def plan_segments(
     split = {*lesion_labels, *(lesion.label for lesion in lesions)}
     counts = _count_values(array, max(labels.values) + 1)
     segments: list[Segment] = []
-    bodies: dict[str, NDArray[np.int32]] = {}
+    bodies: dict[str, Bodies] = {}
     for place, (label, values) in enumerate(labels.labels.items()):
         whole = Segment(
             0, clean_text(label), label, find_meaning(label, meanings), find_colour(place), values,
@@ -107,8 +127,10 @@ def plan_segments(
         if label not in split:
             segments.append(whole)
             continue
-        bodies[label], count = find_components(labels.mask(array, label))
-        segments += _list_lesions(whole, _count_values(bodies[label], count + 1), named, (patient, scan))
+        found = _find_bodies(labels.mask(array, label))
+        if found is not None:
+            bodies[label] = found
+            segments += _list_lesions(whole, _count_values(found.numbers, 1), named, (patient, scan))
     _refuse_absent(named, segments)
     kept = [segment for segment in segments if segment.voxels] or [
         Segment(0, clean_text(label), label, find_meaning(label, meanings), find_colour(place), values)
@@ -122,18 +144,18 @@ def plan_segments(
     return tuple(replace(segment, number=number) for number, segment in enumerate(kept, start=1)), bodies
 
 
-def mask_of(segment: Segment, array: NDArray[Any], bodies: Mapping[str, NDArray[np.int32]]) -> NDArray[np.bool_]:
+def mask_of(segment: Segment, array: NDArray[Any], bodies: Mapping[str, Bodies]) -> NDArray[np.bool_]:
     """Where a segment lies.
 
     Args:
         segment: of those that were planned.
-        array: label values, (i, j, k), or a part of them.
-        bodies: lesions by label as ``plan_segments`` gives them, or the same part of them.
+        array: label values, (i, j, k).
+        bodies: lesions by label, as ``plan_segments`` gives them.
     Returns:
         true inside, of the array's shape.
     """
     if segment.instance:
-        return np.asarray(bodies[segment.label] == segment.instance)
+        return np.asarray(bodies[segment.label].spread(array.shape) == segment.instance)
     found = np.asarray(array == segment.values[0])
     for value in segment.values[1:]:
         found |= array == value
@@ -144,6 +166,14 @@ def clean_text(text: str, longest: int = _LONGEST_TEXT) -> str:
     """A text that DICOM's short texts can hold: no backslash, which parts values, nothing unprintable, not too long."""
     shown = show_name(text.replace("\\", "/")).replace("\\", "/").strip()
     return shown[:longest].rstrip() or "-"
+
+
+def _find_bodies(mask: NDArray[np.bool_]) -> Bodies | None:
+    box = bound_mask(mask)
+    if box is None:
+        return None
+    numbers, count = find_components(mask[box])
+    return Bodies(box, numbers.astype(np.min_scalar_type(count)))
 
 
 def _count_values(array: NDArray[Any], least: int) -> NDArray[np.intp]:
