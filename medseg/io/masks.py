@@ -17,6 +17,8 @@ from medseg.io.pairing import drop_duplicates
 from medseg.io.structures import read_structures
 from medseg.io.words import MASK_WORDS, is_helper_mask, split_set
 
+DICOM_ENDING = ".dcm"
+
 
 def read_segmentation(
     source: MaskSource | str | Path,
@@ -30,9 +32,9 @@ def read_segmentation(
     """A label map, on the grid of its image or reference where one is given.
 
     Args:
-        source: a label map, or a folder with a binary file per structure.
-        labels: which values are allowed; any where None. Structures paint their label's value, and 1, 2, ... in the
-            order of their names where None.
+        source: a label map, a DICOM SEG (``.dcm``), or a folder with a binary file per structure.
+        labels: which values are allowed; any where None. Structures and a SEG's segments paint their label's value;
+            where None 1, 2, ... in the order of their names, and the segments' numbers.
         like: that grid; a mask whose axes are merely in another order or direction is turned to it.
         grid_of: whose grid ``like`` is, for messages.
         case: for messages.
@@ -48,6 +50,10 @@ def read_segmentation(
     try:
         if source.structures:
             return read_structures(source, labels, like, spacing_mm, grid_of=grid_of)
+        if source.path.suffix.lower() == DICOM_ENDING:
+            from medseg.io.dicom.seg_read import read_seg_mask
+
+            return read_seg_mask(source.path, labels=labels, like=like).segmentation
         values, geometry = read_values(source.path, spacing_mm)
         if labels is not None:
             refuse_unknown(values, labels, source.path)
@@ -60,8 +66,8 @@ def find_masks(path: str | Path, problems: list[MedsegError] | None = None) -> d
     """The masks in a folder, by case.
 
     Args:
-        path: a folder of label maps; a folder with a folder per case, each with a label map or a file per structure;
-            a data set's root, whose folder of masks is taken; or one label map.
+        path: a folder of label maps, or of DICOM SEG where there is none; a folder with a folder per case, each with a
+            label map or a file per structure; a data set's root, whose folder of masks is taken; or one mask.
         problems: where to put cases that have two masks, which then are left out; raised where None.
     Returns:
         each case's mask, sorted by case.
@@ -71,7 +77,7 @@ def find_masks(path: str | Path, problems: list[MedsegError] | None = None) -> d
     """
     path = Path(path)
     if path.is_file():
-        return {stem_of(path): MaskSource(path)}
+        return {_name_dicom(path) if path.suffix.lower() == DICOM_ENDING else stem_of(path): MaskSource(path)}
     if not path.is_dir():
         raise FormatError("neither a folder nor a file", code="missing_file", file=path, remedy="Check the path")
     files, twice = drop_duplicates(list_images(path))
@@ -79,7 +85,7 @@ def find_masks(path: str | Path, problems: list[MedsegError] | None = None) -> d
         raise twice[0]
     if problems is not None:
         problems += twice
-    maps = {stem_of(file): MaskSource(file) for file in files}
+    maps = {stem_of(file): MaskSource(file) for file in files} or _find_segs(path)
     folders = [] if maps else list_folders(path)
     named = [folder for folder in folders if split_set(folder.name)[0] in MASK_WORDS]
     if len(named) == 1:
@@ -93,6 +99,16 @@ def find_masks(path: str | Path, problems: list[MedsegError] | None = None) -> d
             "no mask found", code="no_masks", file=path, remedy="Give a folder of label maps CASE.nii.gz"
         )
     return dict(sorted(maps.items()))
+
+
+def _find_segs(folder: Path) -> dict[str, MaskSource]:
+    """DICOM files by case, but for those that ``medseg predict`` writes beside a SEG."""
+    files = (file for file in sorted(folder.iterdir()) if file.suffix.lower() == DICOM_ENDING and file.is_file())
+    return {_name_dicom(file): MaskSource(file) for file in files if not file.stem.endswith((".sr", ".rtstruct"))}
+
+
+def _name_dicom(file: Path) -> str:
+    return file.stem.removesuffix(".seg")
 
 
 def find_case_mask(folder: Path) -> MaskSource | None:

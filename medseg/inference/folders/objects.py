@@ -11,6 +11,8 @@ from medseg.inference.predictor import Prediction, Predictor
 from medseg.io.dicom.source import DicomSource
 from medseg.measurement import measure_case
 
+_DIGEST_DIGITS = 12  # of a model's hash; DICOM's short texts take 16 characters
+
 
 def write_objects(
     prediction: Prediction, case: str, output: Path, formats: Sequence[str], predictor: Predictor, source: DicomSource
@@ -32,18 +34,21 @@ def write_objects(
         MedsegError: an object cannot be made of this mask and series, or is not what was meant once it is written.
         ResourceError: the disk is full or the folder cannot be written.
     """
+    from medseg.io.dicom.maker import Maker
+
     labels, mask = predictor.model.plan.labels, prediction.segmentation
+    maker = Maker(model=predictor.model.plan.dataset, model_version=predictor.digest[:_DIGEST_DIGITS])
     try:
         if "dicom-seg" in formats or "sr" in formats:
             from medseg.io.dicom.seg_write import write_seg
 
             lesions = labels.names if "sr" in formats else ()
-            seg = write_seg(output / _name(case, "dicom-seg"), mask, labels, source, lesion_labels=lesions)
+            seg = write_seg(output / _name(case, "dicom-seg"), mask, labels, source, lesion_labels=lesions, maker=maker)
             yield _name(case, "dicom-seg")
         if "rtstruct" in formats:
             from medseg.io.dicom.rtstruct_write import write_rtstruct
 
-            write_rtstruct(output / _name(case, "rtstruct"), mask, labels, source)
+            write_rtstruct(output / _name(case, "rtstruct"), mask, labels, source, maker=maker)
             yield _name(case, "rtstruct")
         if "sr" in formats:
             from medseg.io.dicom.report_sr import write_report
@@ -52,7 +57,7 @@ def write_objects(
             rows = measure_case(
                 mask, labels, volume_errors=predictor.volume_errors, member_volumes_ml=volumes_ml, case=case
             )
-            write_report(output / _name(case, "sr"), rows, seg, source)
+            write_report(output / _name(case, "sr"), rows, seg, source, maker=maker)
             yield _name(case, "sr")
     except OSError as error:
         raise explain_write(error, output, case) from None
