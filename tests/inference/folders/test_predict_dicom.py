@@ -90,7 +90,7 @@ def test_a_rerun_does_nothing_again_and_a_changed_slice_is_seen(
 def test_a_case_whose_object_cannot_be_written_leaves_nothing(
     predictor: Predictor, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         raise FormatError("cannot be written", code="not_read_back")
 
     monkeypatch.setattr(report_sr, "write_report", refuse)
