@@ -244,6 +244,7 @@ def predict(
     nonfinite: NonfiniteBy = Nonfinite.refuse,
     tilt: TiltedBy = Tilt.refuse,
     gaps: GapsBy = Gaps.refuse,
+    channels: Annotated[str | None, typer.Option(help="Of DICOM: 'CT: Modality=CT; PET: SeriesNumber=4'.")] = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -256,6 +257,7 @@ def predict(
             precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
             spacing_mm=parse_numbers(spacing_mm), file_format=format_, save_probabilities=save_probabilities,
             part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
+            rules=channels,
         )  # fmt: skip
     finish(result, json)
 

@@ -94,7 +94,7 @@ def predict_cases(
         "probabilities": "yes" if save_probabilities else "no",
         "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
         **({"nonfinite": nonfinite} if nonfinite != "refuse" else {}),
-        **({"dicom": f"tilt {dicom.tilt}, gaps {dicom.gaps}"} if dicom is not None else {}),
+        **({"dicom": f"tilt {dicom.tilt}, gaps {dicom.gaps}, {dicom.rules}"} if dicom is not None else {}),
     }
     details = {
         "model": predictor.digest,

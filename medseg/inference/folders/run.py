@@ -142,7 +142,7 @@ class FolderRun:
     def _read_case(self, case: Case) -> Reading:
         inputs: dict[str, str] = {}
         try:
-            inputs = hash_inputs(case, self.dicom.series[case.name].files if self.dicom else ())
+            inputs = hash_inputs(case, self.dicom.list_files(case.name) if self.dicom else ())
             entry = self.record.find_finished(case, inputs)
             if entry is not None:
                 return Reading(case, inputs, entry=entry)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from medseg.core.errors import DatasetError
 from medseg.core.manifest import CaseOutcome
 from medseg.inference.folders.cases import predict_cases
 from medseg.inference.predictor import Predictor
@@ -22,6 +23,7 @@ def predict_source(
     *,
     tilt: str = "refuse",
     gaps: str = "refuse",
+    rules: str | None = None,
     **options: Any,
 ) -> list[CaseOutcome]:
     """Segment every scan that is found, and say how the source was read.
@@ -32,17 +34,23 @@ def predict_source(
         output: the folder for masks and ``run.json``.
         tilt, gaps: of DICOM: what becomes of a tilted gantry's planes (``refuse``, ``resample``) and of missing slices
             (``refuse``, ``interpolate``).
+        rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the channels' names where None.
         options: as for ``predict_cases``.
     Returns:
         an outcome per case.
     Raises:
-        DatasetError: there is no scan at all.
+        DatasetError: there is no scan at all, or rules for files that are no DICOM.
     """
     channels, dicom = predictor.model.plan.channels, None
     if is_dicom_tree(source):
         from medseg.io.dicom.scans import find_scans
 
-        dicom = find_scans(source, channels, tilt=tilt, gaps=gaps)
+        dicom = find_scans(source, channels, rules=rules, tilt=tilt, gaps=gaps)
+    elif rules is not None:
+        raise DatasetError(
+            "--channels says which DICOM series is which channel, and there is none", code="bad_rule", file=source,
+            remedy="Leave it out: files tell their channel by their names, CASE_0000 and so on",
+        )  # fmt: skip
     found = find_inputs(source, len(channels)) if dicom is None else dicom.dataset
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
     return predict_cases(predictor, found, output, dicom=dicom, **options)
