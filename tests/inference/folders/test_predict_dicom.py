@@ -20,6 +20,7 @@ from medseg.io.dicom.seg_read import read_seg
 from medseg.io.dicom.sr_read import read_report
 from tests.inference.examples import write_model
 from tests.io.dicom_series import AXIAL, CORONAL, pile, write
+from tests.io.dicom_situations import SITUATIONS
 from tests.preprocessing.examples import make_scan
 
 ALL = "nifti,dicom-seg,rtstruct,sr"
@@ -124,3 +125,22 @@ def test_names_hold_no_patient(tree: Path) -> None:
         assert "DOE" not in name
         assert name.isascii()
         assert set(name) <= set("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+
+
+@pytest.mark.parametrize("name", SITUATIONS)
+def test_each_situation_ends_with_masks_or_reasons(predictor: Predictor, name: str, tmp_path: Path) -> None:
+    situation = SITUATIONS[name]
+    situation.make(tmp_path / "tree")
+    if not situation.counts and not situation.codes:
+        with pytest.raises(DatasetError, match="no series"):
+            predict_source(predictor, tmp_path / "tree", tmp_path / "out", **situation.options)
+        return
+    outcomes = predict_source(predictor, tmp_path / "tree", tmp_path / "out", **situation.options)
+    done = [outcome for outcome in outcomes if outcome.status == "done"]
+    refused = [outcome for outcome in outcomes if outcome.status == "refused"]
+    assert len(done) + len(refused) == len(outcomes)
+    assert tuple(sorted(outcome.code for outcome in refused)) == situation.codes
+    assert all(outcome.reason and outcome.remedy for outcome in refused)
+    masks = sorted((tmp_path / "out").glob("*.nii.gz"))
+    assert tuple(sorted(read_image(path).geometry.shape[2] for path in masks)) == situation.counts
+    assert [path.name.removesuffix(".nii.gz") for path in masks] == sorted(outcome.case for outcome in done)
