@@ -221,8 +221,13 @@ def choose(workspace: Space, plugin: Plugins = None, json: Json = False) -> None
 
 @app.command()
 def predict(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A scan, a folder of scans or DICOM, or a data set.")],
-    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Folder for the masks.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUT", envvar="MERCURE_IN_DIR", help="A scan, a folder of scans or DICOM, a data set."
+        ),
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", envvar="MERCURE_OUT_DIR", help="Folder for the masks.")],
     model: Annotated[list[Path], typer.Option(help="A model's folder; several are averaged.", show_default=False)],
     folds: Annotated[str | None, typer.Option(help="Which networks to average: 0,1; all where not given.")] = None,
     device: Device = "auto",

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from typer.testing import CliRunner
 
+from medseg.cli import app
 from medseg.core.errors import DatasetError, FormatError
 from medseg.core.records import read_json
 from medseg.inference import Predictor
@@ -99,6 +101,18 @@ def test_a_case_whose_object_cannot_be_written_leaves_nothing(
     assert {outcome.status for outcome in outcomes} == {"refused"}
     assert [path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")] == ["run.json"]
     assert len(read_json(tmp_path / "out" / "run.json")["cases"]) == 3
+
+
+def test_the_router_s_folders_are_taken_where_none_are_named(
+    tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path / "model", folds=(0,))
+    monkeypatch.setenv("MERCURE_IN_DIR", str(tree))
+    monkeypatch.setenv("MERCURE_OUT_DIR", str(tmp_path / "out"))
+    command = ["predict", "--model", str(tmp_path / "model"), "--format", "dicom-seg", "--no-mirroring"]
+    ended = CliRunner().invoke(app, [*command, "--device", "cpu"])
+    assert ended.exit_code == 3  # the series that lacks a slice
+    assert len(list((tmp_path / "out").glob("*.seg.dcm"))) == 2
 
 
 def test_objects_need_dicom(predictor: Predictor, tmp_path: Path) -> None:
