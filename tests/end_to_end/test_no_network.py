@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 
 # Runs before medseg is imported, in a process of its own, whose children inherit it through PYTHONPATH's sitecustomize.
+# A name at this machine's own address is let through: urllib3, where it is installed (pydicom loads it), asks for one
+# while it is imported, to learn whether there is IPv6, and lets it go.
 BLOCK = """
 import pathlib, socket, sys
 
 def refuse(kind):
     def blocked(self, address=None, *rest):
         if getattr(self, "family", None) == socket.AF_UNIX:
+            return original[kind](self, address, *rest)
+        if kind == "bind" and tuple(address[:2]) == ("::1", 0):
             return original[kind](self, address, *rest)
         with open({log!r}, "a") as stream:
             stream.write(f"{{kind}} {{address}}\\n")
