@@ -23,13 +23,6 @@ from tests.preprocessing.examples import CLASSES, make_scan
 NAMES = ["a", "b", "c"]
 
 
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder, folds=(0,))
-    return Predictor.load(folder, device="cpu", mirroring=False)
-
-
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
     for seed, name in enumerate(NAMES):

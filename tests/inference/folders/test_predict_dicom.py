@@ -29,13 +29,6 @@ ALL = "nifti,dicom-seg,rtstruct,sr"
 SHAPE = (14, 15)
 
 
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder, folds=(0,))
-    return Predictor.load(folder, device="cpu", mirroring=False)
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """Two usable series and one with a missing slice."""
