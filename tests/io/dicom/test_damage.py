@@ -1,4 +1,7 @@
-"""One file of a series cut anywhere, or with one bit of its header flipped: refused, the same, or changed and said."""
+"""One file of a CT series cut anywhere, or with one bit of its header flipped: refused, the same, or changed and said.
+
+Of MR and PET a slice's own scale is usual, so that a flipped bit in one cannot be told from it.
+"""
 
 from collections import Counter
 from pathlib import Path
