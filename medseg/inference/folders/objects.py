@@ -9,7 +9,6 @@ from medseg.core.disk import explain_write
 from medseg.inference.folders.writing import OBJECTS
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.io.dicom.source import DicomSource
-from medseg.measurement import measure_case
 
 _DIGEST_DIGITS = 12  # of a model's hash; DICOM's short texts take 16 characters
 
@@ -52,6 +51,7 @@ def write_objects(
             yield _name(case, "rtstruct")
         if "sr" in formats:
             from medseg.io.dicom.report_sr import write_report
+            from medseg.measurement import measure_case
 
             volumes_ml = prediction.member_volumes_ml or None
             rows = measure_case(
