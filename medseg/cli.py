@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import (
+from medseg.options.process import catch_errors, finish, prepare_process, refuse_torchrun, run_app
+from medseg.options.values import (
+    gather_names,
+    gather_settings,
+    join_files,
+    parse_folds,
+    parse_numbers,
+    parse_part,
+    parse_seconds,
+    parse_target,
+)
+from medseg.options.words import (
     Budget,
     Channels,
     Data,
@@ -38,19 +49,6 @@ from medseg.options import (
     Tilt,
     TiltedBy,
     Version,
-    catch_errors,
-    finish,
-    gather_names,
-    gather_settings,
-    join_files,
-    parse_folds,
-    parse_numbers,
-    parse_part,
-    parse_seconds,
-    parse_target,
-    prepare_process,
-    refuse_torchrun,
-    run_app,
 )
 from medseg.result_commands import add_results
 from medseg.tool_commands import add_tools

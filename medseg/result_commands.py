@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import (
+from medseg.options.process import catch_errors, finish
+from medseg.options.values import parse_margins, parse_scheme, parse_tolerances
+from medseg.options.words import (
     Channels,
     Definition,
     Json,
@@ -28,11 +30,6 @@ from medseg.options import (
     Targets,
     TimelineFile,
     Tolerances,
-    catch_errors,
-    finish,
-    parse_margins,
-    parse_scheme,
-    parse_tolerances,
 )
 
 

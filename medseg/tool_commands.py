@@ -7,19 +7,9 @@ from typing import Annotated
 
 import typer
 
-from medseg.options import (
-    Device,
-    Gaps,
-    GapsBy,
-    Json,
-    Plugins,
-    Target,
-    Tilt,
-    TiltedBy,
-    catch_errors,
-    finish,
-    parse_seconds,
-)
+from medseg.options.process import catch_errors, finish
+from medseg.options.values import parse_seconds
+from medseg.options.words import Device, Gaps, GapsBy, Json, Plugins, Target, Tilt, TiltedBy
 
 
 def demo(

@@ -3,7 +3,8 @@
 import pytest
 import typer
 
-from medseg.options import Sampling, gather_settings, parse_margins, parse_part, parse_tolerances
+from medseg.options.values import gather_settings, parse_margins, parse_part, parse_tolerances
+from medseg.options.words import Sampling
 
 
 def test_an_option_of_its_own_wins_over_set() -> None:

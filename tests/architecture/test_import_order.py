@@ -15,7 +15,7 @@ PACKAGES = {
     *("core", "compute", "grids", "shapes", "io", "fingerprint", "planning", "preprocessing", "augmentation"),
     *("networks", "training", "inference", "postprocessing", "evaluation", "measurement", "reporting", "tools"),
 }
-MODULES = {"__init__", "__main__", "cli", "options", "pipeline", "result_commands", "tool_commands"}
+MODULES = {"__init__", "__main__", "cli", "pipeline", "result_commands", "tool_commands"}
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:

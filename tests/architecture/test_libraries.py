@@ -16,8 +16,8 @@ PLACES = {
     "nibabel": ("io",),
     "pydicom": ("io",),
     "highdicom": ("io",),
-    "SimpleITK": ("io", "measurement/registration.py"),
-    "typer": ("cli.py", "options.py", "result_commands.py", "tool_commands.py"),
+    "SimpleITK": ("io", "grids/registration/"),
+    "typer": ("cli.py", "options/", "result_commands.py", "tool_commands.py"),
 }
 ONLY_IN_FUNCTIONS = {  # the library, and where: importing it costs seconds that most uses do not need
     "monai": "medseg/",
