@@ -13,7 +13,17 @@ from tests.architecture.source import PACKAGE, ROOT
 # and ``tool_commands`` the commands behind training and beside the pipeline, so that cli.py stays short.
 PACKAGES = {
     *("core", "compute", "grids", "shapes", "io", "fingerprint", "planning", "preprocessing", "augmentation"),
-    *("networks", "training", "inference", "postprocessing", "evaluation", "measurement", "reporting", "tools"),
+    *(
+        "options",
+        "networks",
+        "training",
+        "inference",
+        "postprocessing",
+        "evaluation",
+        "measurement",
+        "reporting",
+        "tools",
+    ),
 }
 MODULES = {"__init__", "__main__", "cli", "pipeline", "result_commands", "tool_commands"}
 
