@@ -19,6 +19,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.manifest import CaseOutcome, label_entries, name_time, outcome_of_error, read_run, write_table_run
 from medseg.core.records import write_json
 from medseg.core.results import Measurement, format_csv
+from medseg.grids.registration import Kind, write_transform
 from medseg.io import find_images, find_masks, read_segmentation, read_volume, settle_labels
 from medseg.io.probabilities import find_probabilities
 from medseg.measurement.folders import (
@@ -40,7 +41,6 @@ from medseg.measurement.longitudinal.patients import PatientCourse, follow_patie
 from medseg.measurement.longitudinal.placing import PatientScan, Placement, place_scan
 from medseg.measurement.longitudinal.targets import describe_response, read_targets
 from medseg.measurement.longitudinal.timeline import Scan, Timeline, read_timeline
-from medseg.measurement.registration import Kind, write_transform
 
 logger = logging.getLogger(__name__)
 

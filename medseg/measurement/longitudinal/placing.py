@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medseg.core.errors import MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation, Volume
-from medseg.measurement.registration import Kind, Registration, register_scans
+from medseg.grids.registration import Kind, Registration, register_scans
 from medseg.shapes.components import find_components
 
 Method = Literal["first_scan", "same_grid", "images", "masks", "not_registered"]

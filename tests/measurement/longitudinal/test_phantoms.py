@@ -11,8 +11,8 @@ import pytest
 
 from medseg.core.labels import LabelScheme
 from medseg.core.results import Measurement, read_rows
+from medseg.grids.registration import read_transform
 from medseg.measurement.longitudinal import measure_timeline
-from medseg.measurement.registration import read_transform
 from tests.measurement.longitudinal.phantom_patient import DAYS, DOUBLING_DAYS, GRIDS, LESIONS, MOTIONS, write_patient
 from tests.phantoms import ball_volume_ml
 

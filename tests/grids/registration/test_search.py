@@ -11,8 +11,8 @@ import pytest
 from medseg.core.errors import FormatError, GeometryError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
+from medseg.grids.registration import read_transform, register_scans, write_transform
 from medseg.io import read_image
-from medseg.measurement.registration import read_transform, register_scans, write_transform
 from tests.phantoms import head_image, lesions, motion, oblique_geometry, still_geometry
 
 SPOTS = [((25, 20, -10), 6), ((-28, 15, 12), 5), ((-10, -38, -6), 4), ((6, 34, 20), 5), ((30, -18, 16), 7)]

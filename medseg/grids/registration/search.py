@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.atomic import write_text
-from medseg.core.errors import FormatError, GeometryError
+from medseg.core.errors import GeometryError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
-from medseg.grids import align_volume
-from medseg.measurement.fields_of_view import Matrix, find_middle, plan_copy, share_fields, shift_by, turn_about
+from medseg.grids.align import align_volume
+from medseg.grids.registration.fields_of_view import (
+    Matrix,
+    find_middle,
+    plan_copy,
+    share_fields,
+    shift_by,
+    turn_about,
+)
+from medseg.grids.registration.transforms import TO_LPS, load_itk, to_itk, to_matrix
 
 Kind = Literal["rigid", "affine"]
 Metric = Literal["mutual_information", "correlation"]
@@ -35,15 +41,13 @@ _SAMPLED, _JUDGED = [1.0, 0.2, 0.05], 0.5
 _FOLLOWED, _COARSE, _FINE = 3, slice(0, 1), slice(1, 3)
 # An affine search starts from the rigid result and from it turned either way about each axis: a head is so nearly an
 # ellipsoid that stretching and turning together may fit it wrongly; so many of the results are followed further.
-_TURNED_DEGREES, _FOLLOWED_AFFINE = 10.0, 2
+TO_LPSED_DEGREES, _FOLLOWED_AFFINE = 10.0, 2
 # Of the smaller scan's field of view so much has to lie within the other's; below the second share it is said.
 _LEAST_SHARED, _WELL_SHARED = 0.25, 0.5
 # A patient is no more than this much larger or smaller in one scan than in another, and seldom lies turned by more.
-_MOST_STRETCH, _MOST_TURN_DEGREES = 1.25, 45.0
+_MOST_STRETCH, _MOSTTO_LPS_DEGREES = 1.25, 45.0
 # By how much of itself the metric must improve for nine further degrees of freedom to be trusted (our choice).
 _CLEARLY_BETTER = 0.05
-# ITK's physical space is LPS.
-_TURN = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,61 +161,8 @@ def register_scans(
     return replace(result, warnings=(*doubts, *_list_doubts(result)))
 
 
-def write_transform(path: str | Path, matrix: Matrix) -> None:
-    """Write a transform as ITK reads it (``.tfm``), for 3D Slicer, ITK-SNAP and SimpleITK.
-
-    Args:
-        path: the file, ending in ``.tfm``.
-        matrix: 4x4, from the moving scan's world (RAS+) to the fixed scan's. The file holds its inverse in LPS, from
-            points of the fixed scan to points of the moving one, as ITK resamples a moving image with.
-    """
-    transform = _to_itk(matrix, "affine", np.zeros(3))
-    # By hand: ITK's writer reports success on a full disk.
-    lines = [
-        "#Insight Transform File V1.0",
-        "#Transform 0",
-        f"Transform: {transform.GetName()}_double_3_3",
-        f"Parameters: {_list_numbers(transform.GetParameters())}",
-        f"FixedParameters: {_list_numbers(transform.GetFixedParameters())}",
-    ]
-    write_text(path, "\n".join([*lines, ""]))
-
-
-def _list_numbers(numbers: Sequence[float]) -> str:
-    return " ".join(repr(float(number)) for number in numbers)
-
-
-def read_transform(path: str | Path) -> Matrix:
-    """A transform that ``write_transform`` or another program wrote.
-
-    Args:
-        path: a file that ITK reads, such as ``.tfm``.
-    Returns:
-        4x4, from the moving scan's world (RAS+) to the fixed scan's.
-    Raises:
-        FormatError: the file is missing or damaged, or its transform bends.
-    """
-    itk = _load_itk()
-    remedy = "Give a file of medseg measure --timeline, or an affine transform of another program"
-    try:
-        transform = itk.ReadTransform(str(path))
-    except RuntimeError:
-        reason = "no transform that ITK reads" if Path(path).is_file() else "the file does not exist"
-        raise FormatError(reason, code="bad_transform", file=path, remedy=remedy) from None
-    if not transform.IsLinear() or transform.GetDimension() != 3:
-        raise FormatError("the transform is not affine in 3D", code="bad_transform", file=path, remedy=remedy)
-    return _to_matrix(transform)
-
-
-def _load_itk() -> Any:
-    # Loaded where it is used alone, since it takes a third of a second; it has no types.
-    import SimpleITK
-
-    return SimpleITK
-
-
 def _make_copy(volume: Volume, metric: Metric) -> _Copy:
-    itk = _load_itk()
+    itk = load_itk()
     array = volume.array.astype(np.float32)
     lowest, highest = np.nanmin(array), np.nanmax(array)
     if metric == "mutual_information" and lowest < highest:
@@ -229,7 +180,7 @@ def _make_copy(volume: Volume, metric: Metric) -> _Copy:
     # Both scans' copies must be of one type.
     image = itk.GetImageFromArray(np.ascontiguousarray(resampled.T, dtype=np.float32))
     image.SetSpacing(list(geometry.spacing_mm))
-    image.SetOrigin((_TURN @ geometry.affine)[:3, 3].tolist())
+    image.SetOrigin((TO_LPS @ geometry.affine)[:3, 3].tolist())
     blurred = itk.SmoothingRecursiveGaussian(image, geometry.spacing_mm[0])
     blurred = itk.Shrink(blurred, [2 if n >= 2 * _LEAST_VOXELS else 1 for n in geometry.shape])
     return _Copy(image, blurred, volume.geometry, _find_centre(resampled, geometry))
@@ -256,13 +207,13 @@ def _list_doubts(found: Registration) -> list[str]:
     doubts = []
     if found.shared < _WELL_SHARED:
         doubts.append(f"only {found.shared:.0%} of the smaller field of view lies within the other scan")
-    if found.turn_degrees > _MOST_TURN_DEGREES:
+    if found.turn_degrees > _MOSTTO_LPS_DEGREES:
         doubts.append(f"the scan was turned by {found.turn_degrees:.0f} degrees")
     return doubts
 
 
 def _make_method(metric: Metric) -> Any:
-    itk = _load_itk()
+    itk = load_itk()
     method = itk.ImageRegistrationMethod()
     if metric == "mutual_information":
         method.SetMetricAsMattesMutualInformation(_HISTOGRAM_BINS)
@@ -280,7 +231,7 @@ def _judge(pair: _Pair, matrix: Matrix) -> float:
         return float("inf")
     method = _make_method(pair.metric)
     method.SetMetricSamplingPercentage(_JUDGED, 1)
-    method.SetInitialTransform(_to_itk(matrix, "affine", np.zeros(3)))
+    method.SetInitialTransform(to_itk(matrix, "affine", np.zeros(3)))
     try:
         return float(method.MetricEvaluate(pair.fixed.blurred, pair.moving.blurred))
     except RuntimeError as error:
@@ -288,7 +239,7 @@ def _judge(pair: _Pair, matrix: Matrix) -> float:
         return float("inf")
 
 
-def _optimise(pair: _Pair, start: Matrix, kind: str, levels: slice) -> Matrix:
+def _optimise(pair: _Pair, start: Matrix, kind: Kind, levels: slice) -> Matrix:
     fixed = pair.fixed.image
     spacing = fixed.GetSpacing()[0]
     centre = np.asarray(fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()]))
@@ -308,13 +259,13 @@ def _optimise(pair: _Pair, start: Matrix, kind: str, levels: slice) -> Matrix:
             learningRate=2 * spacing, minStep=spacing / 200, numberOfIterations=100, gradientMagnitudeTolerance=1e-8
         )
         method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(_to_itk(start, kind, centre), inPlace=False)
+    method.SetInitialTransform(to_itk(start, kind, centre), inPlace=False)
     try:
         found = method.Execute(fixed, pair.moving.image)
     except RuntimeError as error:
         _pass_over_itk(error)  # the images moved off one another
         return start
-    return _to_matrix(found)
+    return to_matrix(found)
 
 
 def _pass_over_itk(error: RuntimeError) -> None:
@@ -325,33 +276,8 @@ def _pass_over_itk(error: RuntimeError) -> None:
 
 def _search_affine(pair: _Pair, rigid: Matrix) -> tuple[float, Matrix]:
     # The best affine result and its metric.
-    turns = turn_about(rigid, find_middle(pair.fixed.field), _TURNED_DEGREES)
+    turns = turn_about(rigid, find_middle(pair.fixed.field), TO_LPSED_DEGREES)
     coarse = [_optimise(pair, start, "affine", _COARSE) for start in (rigid, *turns)]
     followed = sorted(coarse, key=lambda matrix: _judge(pair, matrix))[:_FOLLOWED_AFFINE]
     found = [_optimise(pair, start, "affine", _FINE) for start in followed]
     return min(((_judge(pair, matrix), matrix) for matrix in found), key=lambda entry: entry[0])
-
-
-def _to_itk(matrix: Matrix, kind: str, centre: NDArray[np.float64]) -> Any:
-    # From fixed to moving points in LPS, as ITK has it.
-    itk = _load_itk()
-    inverse = _TURN @ np.linalg.inv(matrix) @ _TURN
-    if kind == "rigid":
-        transform = itk.VersorRigid3DTransform()
-        left, _, right = np.linalg.svd(inverse[:3, :3])
-        linear = left @ right
-    else:
-        transform, linear = itk.AffineTransform(3), inverse[:3, :3]
-    transform.SetCenter(centre.tolist())
-    transform.SetMatrix(linear.ravel().tolist())
-    transform.SetTranslation((inverse[:3, 3] + linear @ centre - centre).tolist())
-    return transform
-
-
-def _to_matrix(transform: Any) -> Matrix:
-    # From moving to fixed world in RAS+.
-    origin = np.asarray(transform.TransformPoint([0.0, 0.0, 0.0]))
-    inverse = np.eye(4)
-    inverse[:3, :3] = np.stack([np.asarray(transform.TransformPoint(axis)) - origin for axis in np.eye(3).tolist()], 1)
-    inverse[:3, 3] = origin
-    return np.asarray(np.linalg.inv(_TURN @ inverse @ _TURN))
