@@ -19,16 +19,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from medseg.compute.devices import choose_device
 from medseg.core.errors import PlanError, ResourceError
+from medseg.training.distributed.heartbeat import watch_ranks
 
 logger = logging.getLogger(__name__)
 
 # What torchrun (or any other launcher) puts into the environment of each process.
 ADDRESS = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # How long one process waits for another in the middle of training: longer than compiling or a slow disk takes. A
-# process that ends is noticed at once.
+# process that ends is noticed at once, one that is stopped by its heartbeat.
 PATIENCE = timedelta(minutes=30)
 # Where one process has more to do than another: validation of whole scans.
 LONG_PATIENCE = timedelta(days=2)
@@ -190,8 +192,10 @@ def _join(device: str) -> Ranks:
     backend = "nccl" if choose_device(device).type == "cuda" else "gloo"
     try:
         if not dist.is_initialized():  # else by the user's own program, which ends it too
-            dist.init_process_group(backend, timeout=PATIENCE)
+            store, rank, count = next(iter(rendezvous("env://")))
+            dist.init_process_group(backend, timeout=PATIENCE, store=store, rank=rank, world_size=count)
             atexit.register(dist.destroy_process_group)
+            atexit.register(watch_ranks(store, rank, count))
         control, talk = (dist.new_group(backend="gloo", timeout=time) for time in (PATIENCE, LONG_PATIENCE))
     except (RuntimeError, ValueError) as error:
         raise ResourceError(f"the processes do not find each other: {error}", code="no_ranks") from None

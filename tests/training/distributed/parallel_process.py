@@ -7,6 +7,7 @@ writes what it found in each task to ``FOLDER/TASK.RANK.json``.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from medseg.core.errors import PlanError
 from medseg.core.plan import Configuration
+from medseg.core.records import write_json
 from medseg.preprocessing import open_prepared
 from medseg.training import train_fold
 from medseg.training.distributed.gradient_sum import GradientSum
+from medseg.training.distributed.heartbeat import watch_ranks
 from medseg.training.distributed.parallel import Ranks, find_ranks
 from medseg.training.distributed.shared_norm import share_batch_norms
 from medseg.training.job import TrainedFold
@@ -168,11 +172,20 @@ def train_long(ranks: Ranks, folder: Path) -> None:
     train_kind("per sample", folder, "told", epochs=LONG)
 
 
+def listen_briefly(ranks: Ranks, folder: Path) -> None:
+    """Wait for each other again and again, each counting as lost after two seconds."""
+    watch_ranks(*next(iter(rendezvous("env://"))), silence_s=2.0, interval_s=0.2)
+    write_json(folder / f"pid.{ranks.rank}", os.getpid())
+    while True:
+        ranks.gather(None)
+
+
 TASKS: dict[str, Callable[[Ranks, Path], Any]] = {
     "add_up": add_up,
     "train_kinds": train_kinds,
     "fail_alone": fail_alone,
     "train_long": train_long,
+    "listen_briefly": listen_briefly,
 }
 
 
