@@ -110,24 +110,23 @@ def _write_case(
     dataset: Path, case: ImportCase, rules: RoiRules, options: tuple[str, str], parts: list[tuple[Any, ...]]
 ) -> CaseOutcome:
     from medseg.io.dicom.read import read_series
-    from medseg.io.dicom.references import draw_reference
+    from medseg.io.dicom.references import draw_references
     from medseg.io.write import write_segmentation, write_volume
 
     try:
         volume, source, notes = read_series(case.series, tilt=options[0], gaps=options[1])
-        segmentation, uses, more = draw_reference(case.reference, rules, source)
+        segmentation, uses, more = draw_references(case.references, rules, source)
     except MedsegError as error:
         error.case = case.name  # the series calls itself by its description
         raise
-    parts += [
-        (show_name(str(case.reference.path)), use.name, use.label, use.contours, use.voxels, use.volume_ml, use.reason)
-        for use in uses
-    ]
+    parts += [(use.file, use.name, use.label, use.contours, use.voxels, use.volume_ml, use.reason) for use in uses]
     paths = [dataset / folder / f"{case.name}.nii.gz" for folder in ("images", "masks")]
     write_volume(paths[0], volume)
     write_segmentation(paths[1], segmentation)
     outputs = {path.relative_to(dataset).as_posix(): hash_file(path) for path in paths}
-    inputs = (show_name(str(case.reference.path)), *(show_name(str(path)) for path in case.series.files))
+    inputs = tuple(show_name(str(path)) for path in (*(one.path for one in case.references), *case.series.files))
+    if len(case.references) > 1:
+        more = (f"{len(case.references)} references united, as the rules say", *more)
     return CaseOutcome(case.name, "done", inputs=inputs, reason="; ".join((*notes, *more)), outputs=outputs)
 
 
@@ -162,7 +161,7 @@ def _list_files(
 
     by_name = {outcome.case: outcome for outcome in outcomes}
     by_series = {id(case.series): case.name for case in cases}
-    by_reference = {case.reference.path: case.name for case in cases}
+    by_reference = {reference.path: case.name for case in cases for reference in case.references}
     counted: set[Path] = set()
     rows: list[tuple[Any, ...]] = []
     for series in tree.series:
@@ -192,7 +191,7 @@ def _describe(
     lines = []
     for case in taken:
         day = "" if case.day is None else f", day {case.day}"
-        found = "; ".join(by_file.get(show_name(str(case.reference.path)), []))
+        found = "; ".join(part for one in case.references for part in by_file.get(show_name(str(one.path)), []))
         lines.append(f"{case.name}  {case.series.name}{day}: {found}")
     reasons: Counter[str] = Counter()
     for _, _, count, _, status, reason in files:
@@ -239,11 +238,11 @@ def _measure_parts(series: DicomSeries, reference: Reference, tilt: str, gaps: s
     import numpy as np
 
     from medseg.io.dicom.read import read_series
-    from medseg.io.dicom.references import open_parts
+    from medseg.io.dicom.references import list_parts
 
     file = show_name(str(reference.path))
     _, source, _ = read_series(series, tilt=tilt, gaps=gaps)
-    draw = open_parts(reference, source)
+    parts = list_parts(reference, source)
     rows: list[tuple[Any, ...]] = []
     for place, name in enumerate(reference.names):
         count = reference.contours[place]
@@ -251,7 +250,7 @@ def _measure_parts(series: DicomSeries, reference: Reference, tilt: str, gaps: s
             rows.append((file, show_name(name), "", count, None, None, "it has no closed contours"))
             continue
         try:
-            voxels = int(np.count_nonzero(draw(place)[0]))
+            voxels = int(np.count_nonzero(parts[place].draw()[0]))
             rows.append((file, show_name(name), "", count, voxels, voxels * source.geometry.voxel_volume_ml, ""))
         except MedsegError as error:
             rows.append((file, show_name(name), "", count, None, None, error.reason))

@@ -158,3 +158,63 @@ def test_rules_are_read_before_anything_else(tmp_path: Path) -> None:
     (tmp_path / "rois.json").write_text('{"label": {}}')
     with pytest.raises(FormatError, match="label"):
         import_dicom(tmp_path, tmp_path / "out", labels=tmp_path / "rois.json")
+
+
+def draw_second(folder: Path, label: str, value: int, box: tuple[slice, ...]) -> np.ndarray:
+    """Write a second reference on the scan of a folder; its mask."""
+    (series,) = find_series(folder / "scan").images
+    _, source, _ = read_series(series)
+    array = np.zeros(source.geometry.shape, np.uint8)
+    array[box] = 1
+    write_rtstruct(folder / "rs2.dcm", Segmentation(array, source.geometry), LabelScheme.make({label: 1}), source)
+    return np.where(array, value, 0)
+
+
+def test_several_references_of_a_scan_are_united_by_rule(tmp_path: Path) -> None:
+    tree, rules = tmp_path / "tree", tmp_path / "rois.json"
+    drawn = np.array([0, 2, 1])[add_scan(tree / "a", "1", "20200301")]
+    node = draw_second(tree / "a", "Node", 3, (slice(0, 1), slice(0, 3), slice(1, 3)))
+    wanted = {**RULES["labels"], "node": ["node*"]}
+    rules.write_text(json.dumps({"labels": wanted}))
+    result = import_dicom(tree, tmp_path / "out", labels=rules)
+    assert {outcome.code for outcome in result.outcomes} == {"several_references"}
+    assert all('"references": "unite"' in outcome.remedy for outcome in result.outcomes)
+    rules.write_text(json.dumps({"labels": wanted, "references": "unite"}))
+    result = import_dicom(tree, tmp_path / "out", labels=rules)
+    assert [outcome.status for outcome in result.outcomes] == ["done"]
+    assert "2 references united" in result.outcomes[0].reason
+    (case,) = open_dataset(tmp_path / "out").cases
+    np.testing.assert_array_equal(read_segmentation(case.mask).array, np.maximum(drawn, node))
+    rows = read_csv(tmp_path / "out" / "import.csv")
+    assert sum(int(row["files"]) for row in rows) == find_series(tree).file_count == 10
+    structures = {(Path(row["file"]).name, row["structure"]) for row in read_csv(tmp_path / "out" / "structures.csv")}
+    assert structures == {("rs.dcm", "Liver"), ("rs.dcm", "GTV 1"), ("rs2.dcm", "Node")}
+
+
+def test_one_structure_in_two_united_references_needs_a_rule_of_its_own(tmp_path: Path) -> None:
+    tree, rules = tmp_path / "tree", tmp_path / "rois.json"
+    drawn = add_scan(tree / "a", "1", "20200301") == 2
+    other = draw_second(tree / "a", "GTV 1", 1, (slice(5, 7), slice(2, 4), slice(3, 5))) != 0
+    rules.write_text(json.dumps({"labels": {"tumour": ["gtv*"]}, "references": "unite"}))
+    (outcome,) = import_dicom(tree, tmp_path / "out", labels=rules).outcomes
+    assert (outcome.code, outcome.status) == ("several_structures", "refused")
+    several = {"patterns": ["gtv*"], "several": "unite"}
+    rules.write_text(json.dumps({"labels": {"tumour": several}, "references": "unite"}))
+    assert [one.status for one in import_dicom(tree, tmp_path / "out", labels=rules).outcomes] == ["done"]
+    (case,) = open_dataset(tmp_path / "out").cases
+    np.testing.assert_array_equal(read_segmentation(case.mask).array, drawn | other)
+
+
+def test_segments_are_found_by_their_codes(tmp_path: Path) -> None:
+    """A segment called otherwise is of the label whose pattern is its code or the code's meaning."""
+    tree, rules = tmp_path / "tree", tmp_path / "rois.json"
+    drawn = add_scan(tree / "a", "1", "20200301", kind="seg")
+    file = pydicom.dcmread(tree / "a" / "seg.dcm")
+    file.SegmentSequence[0].SegmentLabel = "Segment_1"
+    code = file.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    file.save_as(tree / "a" / "seg.dcm")
+    for place, pattern in enumerate((f"{code.CodingSchemeDesignator}:{code.CodeValue}", code.CodeMeaning.upper())):
+        rules.write_text(json.dumps({"labels": {"organ": [pattern]}}))
+        output = tmp_path / f"out{place}"
+        assert [one.status for one in import_dicom(tree, output, labels=rules).outcomes] == ["done"]
+        np.testing.assert_array_equal(read_segmentation(output / "masks" / "p001_1.nii.gz").array, drawn == 1)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.io.dicom.kinds import IMAGE
-from medseg.io.dicom.references import Reference, find_drawn_on, read_reference
-from medseg.io.dicom.roi_names import RoiRules, choose_rois
+from medseg.io.dicom.references import Reference, choose_references, find_drawn_on, read_reference, refuse_several
+from medseg.io.dicom.roi_names import RoiRules
 from medseg.io.dicom.series import DicomSeries, DicomTree
 
 # Names of channels where they differ from DICOM's modality.
@@ -26,14 +26,14 @@ class ImportCase:
         patient: as the case's name has it.
         day: days since the patient's first scan of the tree; None where a date is missing.
         series: the scan.
-        reference: drawn on it.
+        references: drawn on it; several only where the rules unite them.
     """
 
     name: str
     patient: str
     day: int | None
     series: DicomSeries
-    reference: Reference
+    references: tuple[Reference, ...]
 
 
 def pair_references(tree: DicomTree) -> tuple[list[tuple[DicomSeries, Reference]], list[tuple[str, MedsegError]]]:
@@ -61,7 +61,7 @@ def pair_references(tree: DicomTree) -> tuple[list[tuple[DicomSeries, Reference]
 def plan_cases(
     pairs: Sequence[tuple[DicomSeries, Reference]], rules: RoiRules, modality: str
 ) -> tuple[list[ImportCase], list[tuple[Reference, str]], list[tuple[str, MedsegError]]]:
-    """The cases of a data set, each a scan with one reference.
+    """The cases of a data set, each a scan with its references.
 
     Args:
         pairs: as ``pair_references`` gives them.
@@ -80,21 +80,22 @@ def plan_cases(
         try:
             if modality and series.modality.upper() != modality.upper():
                 left.append((reference, f"it was drawn on a series of modality {series.modality}"))
-            elif not any(choose_rois(reference.names, rules, reference.drawn, str(reference.path)).labels.values()):
+            elif not any(choose_references([reference], rules).labels.values()):
                 left.append((reference, f"none of its {len(reference.names)} structures matches a label"))
             else:
                 wanted.setdefault(id(series), []).append((series, reference))
         except MedsegError as error:
             problems.append((str(reference.path), error))
-    single: list[tuple[DicomSeries, Reference]] = []
+    taken: list[tuple[DicomSeries, tuple[Reference, ...]]] = []
     for group in wanted.values():
-        if len(group) == 1:
-            single += group
-            continue
-        shown = ", ".join(reference.path.name for _, reference in group)
-        problems += [(str(reference.path), _report_several(reference, len(group), shown)) for _, reference in group]
-    _require_one_modality(single)
-    return name_cases(single), left, problems
+        references = tuple(reference for _, reference in group)
+        try:
+            refuse_several(references, rules)
+            taken.append((group[0][0], references))
+        except DatasetError as error:
+            problems += [(str(reference.path), _of_file(error, reference)) for reference in references]
+    _require_one_modality([series for series, _ in taken])
+    return name_cases(taken), left, problems
 
 
 def name_channel(modality: str) -> str:
@@ -102,41 +103,53 @@ def name_channel(modality: str) -> str:
     return _CHANNELS.get(modality, modality or "image")
 
 
-def name_cases(pairs: Sequence[tuple[DicomSeries, Reference]]) -> list[ImportCase]:
+def name_cases(pairs: Sequence[tuple[DicomSeries, tuple[Reference, ...]]]) -> list[ImportCase]:
     """Cases named by numbers: patients in the order of their files, scans of each in the order of their dates.
 
     Args:
-        pairs: scans with their reference.
+        pairs: scans with their references.
     Returns:
         the cases, sorted by name.
     """
-    by_patient: dict[str, list[tuple[DicomSeries, Reference]]] = {}
-    for pair in sorted(pairs, key=lambda pair: pair[0].files[0]):
-        plane = pair[0].planes[0]
-        by_patient.setdefault(plane.patient[0] or f"study {plane.study_uid}", []).append(pair)
-    cases = []
-    width = max(3, len(str(len(by_patient))))
-    for number, group in enumerate(by_patient.values(), start=1):
-        patient = f"p{number:0{width}d}"
-        dates = [_parse_date(series.planes[0].study_date) for series, _ in group]
-        known = [date for date in dates if date is not None]
-        order = sorted(range(len(group)), key=lambda place: (dates[place] or datetime.date.max, place))
-        for scan, place in enumerate(order, start=1):
-            date = dates[place]
-            day = (date - min(known)).days if date is not None else None
-            cases.append(ImportCase(f"{patient}_{scan}", patient, day, *group[place]))
+    drawn = {id(series): references for series, references in pairs}
+    cases: list[ImportCase] = []
+    scans: Counter[str] = Counter()
+    for series, patient, day in number_patients([series for series, _ in pairs]):
+        scans[patient] += 1
+        cases.append(ImportCase(f"{patient}_{scans[patient]}", patient, day, series, drawn[id(series)]))
     return sorted(cases, key=lambda case: case.name)
 
 
-def _report_several(reference: Reference, count: int, shown: str) -> DatasetError:
-    return DatasetError(
-        f"{count} references of its series have wanted structures: {shown}", code="several_references",
-        file=reference.path, remedy="Leave the right one in the tree, or narrow the patterns in rois.json",
-    )  # fmt: skip
+def number_patients(scans: Sequence[DicomSeries]) -> list[tuple[DicomSeries, str, int | None]]:
+    """Whose each scan is and when it was taken, by numbers that name nobody.
+
+    Args:
+        scans: of any patients.
+    Returns:
+        each scan with its patient, ``p001`` for the one whose files come first, and the days since that patient's first
+        scan, None where a date is missing; patient by patient, the scans of each in the order of their dates.
+    """
+    by_patient: dict[str, list[DicomSeries]] = {}
+    for series in sorted(scans, key=lambda series: series.files[0]):
+        plane = series.planes[0]
+        by_patient.setdefault(plane.patient[0] or f"study {plane.study_uid}", []).append(series)
+    found: list[tuple[DicomSeries, str, int | None]] = []
+    width = max(3, len(str(len(by_patient))))
+    for number, group in enumerate(by_patient.values(), start=1):
+        dates = [_parse_date(series.planes[0].study_date) for series in group]
+        known = [date for date in dates if date is not None]
+        for place in sorted(range(len(group)), key=lambda place: (dates[place] or datetime.date.max, place)):
+            date = dates[place]
+            found.append((group[place], f"p{number:0{width}d}", (date - min(known)).days if date is not None else None))
+    return found
 
 
-def _require_one_modality(pairs: Sequence[tuple[DicomSeries, Reference]]) -> None:
-    found = Counter(series.modality for series, _ in pairs)
+def _of_file(error: DatasetError, reference: Reference) -> DatasetError:
+    return DatasetError(error.reason, code=error.code, file=reference.path, remedy=error.remedy)
+
+
+def _require_one_modality(scans: Sequence[DicomSeries]) -> None:
+    found = Counter(series.modality for series in scans)
     if len(found) > 1:
         counts = ", ".join(f"{modality or 'none'} ({count} scans)" for modality, count in found.most_common())
         raise DatasetError(

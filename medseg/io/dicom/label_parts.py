@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,33 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import DatasetError, show_name
 from medseg.core.geometry import Geometry
+from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
-from medseg.io.dicom.roi_names import RoiRules, choose_rois
+from medseg.io.dicom.roi_names import RoiChoice, RoiRules, choose_rois
+from medseg.io.structures import decode_regions
 
-DrawPart = Callable[[int], tuple[NDArray[np.bool_], tuple[str, ...]]]
+DrawPart = Callable[[], tuple[NDArray[np.bool_], tuple[str, ...]]]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPart:
+    """One structure or segment of a file.
+
+    Args:
+        name: as it stands in the file.
+        codes: what else says what it is: ``SCT:10200004``, the code's meaning.
+        contours: closed ones of a structure; 0 of a segment.
+        is_drawn: whether it can be drawn at all.
+        draw: gives its mask, (i, j, k), and notes.
+        file: that holds it.
+    """
+
+    name: str
+    codes: tuple[str, ...]
+    contours: int
+    is_drawn: bool
+    draw: DrawPart
+    file: Path
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,7 @@ class PartUse:
         voxels: that it holds on the series' grid; None where it was not drawn.
         volume_ml: of these voxels; None likewise.
         reason: why it was left out; empty where it was used.
+        file: that holds it, as it may be shown.
     """
 
     name: str
@@ -36,66 +61,87 @@ class PartUse:
     voxels: int | None
     volume_ml: float | None
     reason: str
+    file: str
 
 
 def paint_labels(
-    names: Sequence[str],
-    contours: Sequence[int],
-    drawn: Sequence[bool],
-    draw: DrawPart,
-    rules: RoiRules,
-    geometry: Geometry,
-    file: str,
+    parts: Sequence[LabelPart], rules: RoiRules, geometry: Geometry, *, scheme: LabelScheme | None = None
 ) -> tuple[Segmentation, tuple[PartUse, ...], tuple[str, ...]]:
     """The label map that the parts of a reference stand for.
 
     Args:
-        names: of the parts, in the file's order.
-        contours: how many each has.
-        drawn: which of them can be drawn at all.
-        draw: gives a part's mask, (i, j, k), and notes, by its place in ``names``.
+        parts: in the file's order; of several files, one file's after the other's.
         rules: which part is which label.
         geometry: the grid.
-        file: for messages.
+        scheme: the labels' values; the rules' own where None.
     Returns:
         the label map, uint8 or uint16; what became of each part; the notes of those that were drawn.
     Raises:
         DatasetError: parts match labels ambiguously, none matches any, or two labels share voxels.
     """
-    choice = choose_rois(names, rules, drawn, file)
+    file, scheme = ", ".join(dict.fromkeys(str(part.file) for part in parts)), scheme or rules.scheme
+    drawn = [part.is_drawn for part in parts]
+    choice = choose_rois([part.name for part in parts], rules, drawn, file, codes=[part.codes for part in parts])
     if not any(choice.labels.values()):
         raise DatasetError(
-            f"no structure matches a label; the file's are {', '.join(map(repr, names)) or 'none'}",
+            f"no structure matches a label ({', '.join(map(repr, scheme.names))}); the file's are"
+            f" {', '.join(repr(show_name(part.name)) for part in parts) or 'none'}",
             code="no_structure", file=file, remedy="Add a pattern for one of them to rois.json",
         )  # fmt: skip
-    scheme = rules.scheme
-    array: NDArray[Any] = np.zeros(geometry.shape, scheme.value_type(), order="F")
-    uses = {
-        place: PartUse(show_name(names[place]), "", contours[place], None, None, reason)
-        for place, reason in choice.left
-    }
+    uses = {place: _note_use(parts[place], reason=reason) for place, reason in choice.left}
     notes: list[str] = []
-    for label, places in choice.labels.items():
+
+    def draw(label: str) -> NDArray[np.bool_]:
         united = np.zeros(geometry.shape, bool, order="F")
-        for place in places:
-            mask, said = draw(place)
+        for place in choice.labels[label]:
+            mask, said = parts[place].draw()
             united |= mask
-            notes += said
+            notes.extend(said)
             voxels = int(np.count_nonzero(mask))
-            volume_ml = voxels * geometry.voxel_volume_ml
-            uses[place] = PartUse(show_name(names[place]), label, contours[place], voxels, volume_ml, "")
+            uses[place] = _note_use(parts[place], label, voxels, voxels * geometry.voxel_volume_ml)
             if not voxels:
-                notes.append(f"{names[place]!r} holds the middle of no voxel")
-        _refuse_overlap(array[united], label, rules, file, geometry)
-        array[united] = scheme.labels[label][0]
+                notes.append(f"{show_name(parts[place].name)!r} holds the middle of no voxel")
+        return united
+
+    array = (_paint_regions if scheme.has_regions else _paint_classes)(choice, scheme, rules, geometry, file, draw)
+    notes += [f"no structure is of {label!r}" for label, places in choice.labels.items() if not places]
     return Segmentation(array, geometry), tuple(uses[place] for place in sorted(uses)), tuple(notes)
 
 
-def _refuse_overlap(below: NDArray[Any], label: str, rules: RoiRules, file: str, geometry: Geometry) -> None:
+def _note_use(
+    part: LabelPart, label: str = "", voxels: int | None = None, volume_ml: float | None = None, reason: str = ""
+) -> PartUse:
+    return PartUse(show_name(part.name), label, part.contours, voxels, volume_ml, reason, show_name(str(part.file)))
+
+
+def _paint_classes(
+    choice: RoiChoice, scheme: LabelScheme, rules: RoiRules, geometry: Geometry, file: str,
+    draw: Callable[[str], NDArray[np.bool_]],
+) -> NDArray[Any]:  # fmt: skip
+    array: NDArray[Any] = np.zeros(geometry.shape, scheme.value_type(), order="F")
+    for label in choice.labels:
+        united = draw(label)
+        if rules.overlap == "refuse":
+            _refuse_overlap(array[united], label, scheme, file, geometry)
+        array[united] = scheme.labels[label][0]
+    return array
+
+
+def _paint_regions(
+    choice: RoiChoice, scheme: LabelScheme, rules: RoiRules, geometry: Geometry, file: str,
+    draw: Callable[[str], NDArray[np.bool_]],
+) -> NDArray[Any]:  # fmt: skip
+    membership = np.zeros(geometry.shape, np.uint64, order="F")
+    for label in choice.labels:
+        membership[draw(label)] |= np.uint64(1 << scheme.names.index(label))
+    return decode_regions(membership, scheme, Path(file))
+
+
+def _refuse_overlap(below: NDArray[Any], label: str, scheme: LabelScheme, file: str, geometry: Geometry) -> None:
     shared = below[below != 0]
-    if not shared.size or rules.overlap == "last":
+    if not shared.size:
         return
-    first = next(name for name, values in rules.scheme.labels.items() if values[0] == shared[0])
+    first = next(name for name, values in scheme.labels.items() if values[0] == shared[0])
     volume_ml = shared.size * geometry.voxel_volume_ml
     raise DatasetError(
         f"the labels {first!r} and {label!r} share {shared.size} voxels ({volume_ml:.3g} ml)",

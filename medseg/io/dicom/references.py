@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medseg.core.errors import DatasetError
+from medseg.core.errors import DatasetError, show_name
+from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.io.dicom.contour_planes import ON_PLANE_SLICES
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import CONTOURS
-from medseg.io.dicom.label_parts import DrawPart, PartUse, paint_labels
-from medseg.io.dicom.roi_names import RoiRules
-from medseg.io.dicom.rtstruct_masks import draw_roi, draw_structures
+from medseg.io.dicom.label_parts import LabelPart, PartUse, paint_labels
+from medseg.io.dicom.roi_names import RoiChoice, RoiRules, choose_rois
+from medseg.io.dicom.rtstruct_masks import list_rois
 from medseg.io.dicom.rtstruct_read import read_structure_set
-from medseg.io.dicom.seg_read import paint_segments, read_seg
+from medseg.io.dicom.seg_read import list_codes, paint_segments, read_seg
 from medseg.io.dicom.series import DicomSeries
 from medseg.io.dicom.source import DicomSource
 from medseg.io.dicom.stacking import measure_distances, read_axes
@@ -34,6 +36,7 @@ class Reference:
         header: of the file.
         kind: ``contours`` or ``segmentation``.
         names: of its parts, as they stand in the file.
+        codes: of each part, what else says what it is; none of a structure.
         contours: closed ones of each structure; 0 of a segment.
         drawn: which parts can be drawn.
         image_uids, series_uids, frame_of_reference_uids: what it says it was drawn on; it need not be there.
@@ -43,6 +46,7 @@ class Reference:
     header: FrameHeader
     kind: str
     names: tuple[str, ...]
+    codes: tuple[tuple[str, ...], ...]
     contours: tuple[int, ...]
     drawn: tuple[bool, ...]
     image_uids: frozenset[str]
@@ -69,7 +73,8 @@ def read_reference(header: FrameHeader, kind: str) -> Reference:
         structures = read_structure_set(header.path)
         counts = tuple(len(roi.contours) for roi in structures.rois)
         return Reference(
-            header, kind, tuple(roi.name for roi in structures.rois), counts, tuple(count > 0 for count in counts),
+            header, kind, tuple(roi.name for roi in structures.rois), ((),) * len(counts), counts,
+            tuple(count > 0 for count in counts),
             frozenset(uid for roi in structures.rois for contour in roi.contours for uid in contour.image_uids),
             structures.series_uids,
             frozenset(roi.frame_of_reference_uid for roi in structures.rois if roi.frame_of_reference_uid),
@@ -77,8 +82,10 @@ def read_reference(header: FrameHeader, kind: str) -> Reference:
         )  # fmt: skip
     seg = read_seg(header.path)
     names = tuple(segment.name for segment in seg.segments.values())
+    codes = tuple(list_codes(segment) for segment in seg.segments.values())
     return Reference(
-        header, kind, names, (0,) * len(names), (True,) * len(names), frozenset(), frozenset(seg.source_series_uids),
+        header, kind, names, codes, (0,) * len(names), (True,) * len(names), frozenset(),
+        frozenset(seg.source_series_uids),
         frozenset([seg.frame_of_reference_uid] if seg.frame_of_reference_uid else []), seg.positions_mm,
     )  # fmt: skip
 
@@ -116,8 +123,8 @@ def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomS
                 file=reference.path, remedy="Import a tree with the one that it was drawn on alone",
             )  # fmt: skip
     raise DatasetError(
-        "the series that it was drawn on is not there", code="no_series", file=reference.path,
-        remedy="Add that series to the tree",
+        f"the series that it was drawn on is not among the {len(images)} scans that are there", code="no_series",
+        file=reference.path, remedy="Add that series to the tree",
     )  # fmt: skip
 
 
@@ -142,47 +149,83 @@ def _is_same_patient(reference: FrameHeader, plane: FrameHeader) -> bool:
     return not mine or not its or mine == its
 
 
-def draw_reference(
-    reference: Reference, rules: RoiRules, source: DicomSource
+def draw_references(
+    references: Sequence[Reference], rules: RoiRules, source: DicomSource, *, scheme: LabelScheme | None = None
 ) -> tuple[Segmentation, tuple[PartUse, ...], tuple[str, ...]]:
-    """The label map of a reference on the series that it was drawn on.
+    """The label map of the references that were drawn on one series.
 
     Args:
-        reference: the reference.
+        references: of the series; several are taken as if they were one file.
         rules: which structure or segment is which label.
         source: the series.
+        scheme: the labels' values; the rules' own where None.
     Returns:
         the label map, what became of each part, and notes, a line each.
     Raises:
-        FormatError: it is damaged.
-        GeometryError: it does not lie on the series' slices.
-        DatasetError: the rules do not fit it, or two labels share voxels.
+        FormatError: a file is damaged.
+        GeometryError: one does not lie on the series' slices.
+        DatasetError: the rules do not fit them, or two labels share voxels.
     """
-    if reference.kind == CONTOURS:
-        return draw_structures(read_structure_set(reference.path), rules, source)
-    return paint_labels(
-        reference.names, reference.contours, reference.drawn, open_parts(reference, source), rules, source.geometry,
-        str(reference.path),
-    )  # fmt: skip
+    parts = [part for one in references for part in list_parts(one, source, skipped=rules.skipped_slices)]
+    return paint_labels(parts, rules, source.geometry, scheme=scheme)
 
 
-def open_parts(reference: Reference, source: DicomSource, *, skipped: str = "refuse") -> DrawPart:
-    """What draws the parts of a reference, one by one.
+def list_parts(reference: Reference, source: DicomSource, *, skipped: str = "refuse") -> list[LabelPart]:
+    """The structures or segments of a reference, each ready to be drawn.
 
     Args:
         reference: the reference.
         source: the series that it was drawn on.
         skipped: as ``fill_roi`` takes it.
     Returns:
-        a function of a part's place in ``reference.names`` that gives its mask, (i, j, k), and notes.
+        a part for each of ``reference.names``.
+    Raises:
+        FormatError: the file is damaged.
     """
     if reference.kind == CONTOURS:
-        structures = read_structure_set(reference.path)
-        return lambda place: draw_roi(structures.rois[place], structures, source, skipped=skipped)
+        return list_rois(read_structure_set(reference.path), source, skipped=skipped)
     seg = read_seg(reference.path)
-    numbers = list(seg.segments)
 
-    def draw(place: int) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-        return paint_segments(seg, {numbers[place]: 1}, source.geometry).array != 0, ()
+    def draw(number: int) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+        return paint_segments(seg, {number: 1}, source.geometry).array != 0, ()
 
-    return draw
+    return [
+        LabelPart(segment.name, codes, 0, True, partial(draw, number), reference.path)
+        for (number, segment), codes in zip(seg.segments.items(), reference.codes, strict=True)
+    ]
+
+
+def choose_references(references: Sequence[Reference], rules: RoiRules) -> RoiChoice:
+    """What becomes of the parts of references, from their names alone.
+
+    Args:
+        references: taken as if they were one file.
+        rules: which part is which label.
+    Returns:
+        the choice, its places those of all parts, one file's after the other's.
+    Raises:
+        DatasetError: as ``choose_rois``.
+    """
+    return choose_rois(
+        [name for one in references for name in one.names], rules, [drawn for one in references for drawn in one.drawn],
+        ", ".join(str(one.path) for one in references), codes=[codes for one in references for codes in one.codes],
+    )  # fmt: skip
+
+
+def refuse_several(references: Sequence[Reference], rules: RoiRules | None) -> None:
+    """Refuse a series with several references unless the rules unite them.
+
+    Args:
+        references: those with wanted structures.
+        rules: what the user said; None where nothing.
+    Raises:
+        DatasetError: there are several, and no rule unites them.
+    """
+    if len(references) > 1 and (rules is None or rules.references == "refuse"):
+        raise DatasetError(
+            f"{len(references)} references of its series have wanted structures:"
+            f" {', '.join(show_name(one.path.name) for one in references)}",
+            code="several_references", file=references[0].path,
+            remedy='Leave the right one in the tree, narrow the patterns in rois.json, or write "references": "unite"'
+            " there",
+        )  # fmt: skip

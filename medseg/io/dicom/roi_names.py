@@ -54,6 +54,8 @@ class RoiRules(Record):
         labels: by the label's name, in the order of their values where none are given.
         unused: patterns of structures that nobody wants; others that no label matches are left out too, but named.
         overlap: what becomes of a case where two labels share voxels: ``refuse`` it, or the ``last`` label wins.
+        references: what becomes of a scan on which several files draw wanted structures: ``refuse`` it, or ``unite``
+            them as if they were one file.
         skipped_slices: what becomes of a structure with contours on every n-th slice alone, as those drawn on thicker
             slices have: ``refuse`` the case, or ``keep`` it as it is.
     """
@@ -62,6 +64,7 @@ class RoiRules(Record):
     labels: dict[str, RoiRule] = pydantic.Field(min_length=1)
     unused: tuple[str, ...] = ()
     overlap: Literal["refuse", "last"] = "refuse"
+    references: Literal["refuse", "unite"] = "refuse"
     skipped_slices: Literal["refuse", "keep"] = "refuse"
 
     @property
@@ -119,12 +122,32 @@ def draft_roi_rules(names: Iterable[str]) -> RoiRules | None:
     return RoiRules(labels=labels)
 
 
+def match_labels(scheme: LabelScheme) -> RoiRules:
+    """Rules by which a structure is of the label that is called as it is; several of one name are united.
+
+    Args:
+        scheme: the labels; the rules' own values are not used for one with regions.
+    Returns:
+        the rules.
+    """
+    return RoiRules(
+        labels={name: RoiRule(patterns=(_escape(name)[:LONGEST_PATTERN],), several="unite") for name in scheme.names}
+    )
+
+
 def fold_name(name: str) -> str:
     """A name without case, outer blanks and the ways to store an accent."""
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
-def choose_rois(names: Sequence[str], rules: RoiRules, drawn: Sequence[bool], file: str) -> RoiChoice:
+def choose_rois(
+    names: Sequence[str],
+    rules: RoiRules,
+    drawn: Sequence[bool],
+    file: str,
+    *,
+    codes: Sequence[Sequence[str]] = (),
+) -> RoiChoice:
     """Which structures of a file make up which label.
 
     Args:
@@ -132,6 +155,8 @@ def choose_rois(names: Sequence[str], rules: RoiRules, drawn: Sequence[bool], fi
         rules: what the user said.
         drawn: which of them have contours; the others are left out.
         file: for messages.
+        codes: of each structure, what else says what it is (``SCT:10200004``, ``Liver``); a label that no name matches
+            takes those that match by these.
     Returns:
         the choice.
     Raises:
@@ -143,6 +168,9 @@ def choose_rois(names: Sequence[str], rules: RoiRules, drawn: Sequence[bool], fi
     folded = [fold_name(name) for name in names]
     for label, rule in rules.labels.items():
         found = [place for place, name in enumerate(folded) if _matches(name, rule.patterns)]
+        found = found or [
+            place for place, own in enumerate(codes) if any(_matches(fold_name(code), rule.patterns) for code in own)
+        ]
         for place in found:
             if taken.setdefault(place, label) != label:
                 raise DatasetError(

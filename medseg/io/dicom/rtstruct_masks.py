@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from medseg.core.errors import GeometryError, show_name
 from medseg.core.volume import Segmentation
 from medseg.io.dicom.contour_masks import fill_roi
-from medseg.io.dicom.label_parts import PartUse, paint_labels
+from medseg.io.dicom.label_parts import LabelPart, PartUse, paint_labels
 from medseg.io.dicom.roi_names import RoiRules
 from medseg.io.dicom.rtstruct_read import Roi, StructureSet
 from medseg.io.dicom.source import DicomSource
@@ -30,13 +32,26 @@ def draw_structures(
         GeometryError: contours lie in another world than the series, or not on its slices.
         DatasetError: structures match labels ambiguously, no structure matches any, or two labels share voxels.
     """
-    rois = structures.rois
-    counts = [len(roi.contours) for roi in rois]
-    return paint_labels(
-        [roi.name for roi in rois], counts, [count > 0 for count in counts],
-        lambda place: draw_roi(rois[place], structures, source, skipped=rules.skipped_slices),
-        rules, source.geometry, str(structures.path),
-    )  # fmt: skip
+    return paint_labels(list_rois(structures, source, skipped=rules.skipped_slices), rules, source.geometry)
+
+
+def list_rois(structures: StructureSet, source: DicomSource, *, skipped: str = "refuse") -> list[LabelPart]:
+    """The structures of a set, each ready to be drawn.
+
+    Args:
+        structures: as read.
+        source: the series that they were drawn on.
+        skipped: as ``fill_roi`` takes it.
+    Returns:
+        a part per structure, in the file's order.
+    """
+    return [
+        LabelPart(
+            roi.name, (), len(roi.contours), bool(roi.contours),
+            partial(draw_roi, roi, structures, source, skipped=skipped), structures.path,
+        )
+        for roi in structures.rois
+    ]  # fmt: skip
 
 
 def draw_roi(

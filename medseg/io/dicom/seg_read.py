@@ -105,7 +105,7 @@ def find_segments(seg: SegObject, name: str) -> tuple[SegmentRecord, ...]:
         those whose name or description it is, else those whose code or meaning; none where nothing fits.
     """
     wanted = name.casefold()
-    for texts in (_list_names, _list_codes):
+    for texts in (_list_names, _fold_codes):
         found = tuple(segment for segment in seg.segments.values() if wanted in texts(segment))
         if found:
             return found
@@ -277,7 +277,15 @@ def _list_names(segment: SegmentRecord) -> set[str]:
     return {segment.name.casefold(), segment.description.casefold()} - {""}
 
 
-def _list_codes(segment: SegmentRecord) -> set[str]:
-    # Its region says where it is, not what: a liver tumour is no liver.
+def _fold_codes(segment: SegmentRecord) -> set[str]:
+    return {code.casefold() for code in list_codes(segment)}
+
+
+def list_codes(segment: SegmentRecord) -> tuple[str, ...]:
+    """What says what a segment is besides its name: description, the code's meaning, ``SCHEME:VALUE``.
+
+    Its region says where it is, not what: a liver tumour is no liver.
+    """
     code = segment.kind
-    return set() if code is None else {code.meaning.casefold(), f"{code.scheme}:{code.value}".casefold()} - {""}
+    texts = (segment.description, *(() if code is None else (code.meaning, f"{code.scheme}:{code.value}")))
+    return tuple(text for text in texts if text)
