@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import FormatError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
@@ -83,6 +84,7 @@ class Dataset:
         problems: cases that cannot be used, one error each.
         notes: what was decided while reading, a line each, for the user.
         spacing_mm: the spacing to use for files that have none (pictures).
+        channel_rules: which DICOM series each channel was made from; empty where nothing says so.
     """
 
     root: Path
@@ -95,6 +97,7 @@ class Dataset:
     problems: tuple[MedsegError, ...] = ()
     notes: tuple[str, ...] = ()
     spacing_mm: tuple[float, ...] | None = None
+    channel_rules: tuple[ChannelRule, ...] = ()
 
     def with_names(self, channels: tuple[str, ...], labels: LabelScheme, notes: tuple[str, ...] = ()) -> Dataset:
         """The same data set with its channels and labels named."""
@@ -134,6 +137,7 @@ class _DatasetRecord(Record):
     test_cases: tuple[_CaseRecord, ...]
     notes: tuple[str, ...]
     spacing_mm: tuple[float, ...] | None
+    channel_rules: tuple[ChannelRule, ...] = ()
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
@@ -148,6 +152,7 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
         test_cases=tuple(_note_case(case) for case in dataset.test_cases),
         notes=dataset.notes,
         spacing_mm=dataset.spacing_mm,
+        channel_rules=dataset.channel_rules,
     ).write(path)
 
 
@@ -167,6 +172,7 @@ def read_dataset(path: str | Path) -> Dataset:
         test_cases=tuple(_recall_case(case) for case in record.test_cases),
         notes=record.notes,
         spacing_mm=record.spacing_mm,
+        channel_rules=record.channel_rules,
     )
 
 

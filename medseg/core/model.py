@@ -8,11 +8,14 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from medseg.core.channel_rules import ChannelRule, check_rules
 from medseg.core.labels import LabelScheme
 from medseg.core.plugins import Plugin
 from medseg.core.records import Record, hash_json
 
 FORMAT = "medseg-model-1"
+# Entries that came later: left out where they say nothing, so that records with and without them have one hash.
+_LATER = ("channel_rules",)
 
 
 class Rule(Record):
@@ -217,6 +220,8 @@ class ModelRecord(Record):
         card: what a user should know: intended use, scores, limits.
         familiar: what the training scans looked like; None where it is not known.
         volume_errors: how far its volumes lie from true ones; None where nobody has learnt them (imported models).
+        channel_rules: which DICOM series is which channel, one for each, as the data set was made with; empty where it
+            was not made from DICOM.
         files: SHA-256 of every other file of the folder.
         sha256: of all other entries, filled in as the record is written; empty where it was not written yet.
     """
@@ -232,6 +237,7 @@ class ModelRecord(Record):
     card: dict[str, str] = Field(default_factory=dict)
     familiar: Familiar | None = None
     volume_errors: VolumeErrors | None = None
+    channel_rules: tuple[ChannelRule, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     sha256: str = ""
 
@@ -244,6 +250,11 @@ class ModelRecord(Record):
         return self
 
     @model_validator(mode="after")
+    def _check_channel_rules(self) -> Self:
+        check_rules(self.channel_rules, self.channels)
+        return self
+
+    @model_validator(mode="after")
     def _check_hash(self) -> Self:
         if self.sha256 and self.sha256 != self.hash_content():
             raise ValueError("it does not match its hash: damaged, or changed by hand (then delete its entry sha256)")
@@ -251,10 +262,14 @@ class ModelRecord(Record):
 
     def hash_content(self) -> str:
         """The SHA-256 of all entries but the hash itself."""
-        return hash_json(self.model_dump(mode="json", exclude={"sha256"}))
+        return hash_json(self._list_entries())
+
+    def _list_entries(self) -> dict[str, Any]:
+        silent = {name for name in _LATER if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude={"sha256", *silent})
 
     def to_json(self) -> str:
         """The record with its hash, as indented JSON, so that no number is changed unseen."""
         read_back = type(self).model_validate(self.model_dump(mode="json", exclude={"sha256"}))
-        content = {**read_back.model_dump(mode="json"), "sha256": read_back.hash_content()}
+        content = {**read_back._list_entries(), "sha256": read_back.hash_content()}
         return json.dumps(content, indent=1, allow_nan=False) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from medseg.core.channel_rules import rename_rules
 from medseg.core.dataset import Case, Dataset, ImageSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.io.files import NIFTI_ENDINGS, PICTURE_ENDINGS, split_ending
@@ -120,10 +121,11 @@ def rename_channels(dataset: Dataset, wanted: Sequence[str]) -> Dataset:
             cases=tuple(_choose(case, order) for case in dataset.cases),
             test_cases=tuple(_choose(case, order) for case in dataset.test_cases),
             channels=wanted,
+            channel_rules=tuple(dataset.channel_rules[n] for n in order if dataset.channel_rules),
         )
     counts = {len(case.images) for case in (*dataset.cases, *dataset.test_cases)}
     if counts <= {len(wanted)}:
-        return replace(dataset, channels=wanted)
+        return replace(dataset, channels=wanted, channel_rules=rename_rules(dataset.channel_rules, wanted))
     spread = spread_volumes(dataset, len(wanted))
     if spread is not None:
         return replace(spread, channels=wanted)

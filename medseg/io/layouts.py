@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from medseg.core.channel_rules import keep_rules
 from medseg.core.dataset import Case, Dataset, list_files
 from medseg.core.errors import DatasetError, MedsegError, show_name
 from medseg.core.labels import LabelScheme
@@ -141,6 +142,7 @@ def read_layout(
         problems=(*dataset.problems, *problems, *more),
         notes=(*dataset.notes, *notes, *note_shortfall(dataset, names), *note_elsewhere(dataset, folder)),
         spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
+        channel_rules=keep_rules(names.channel_rules, dataset.channels),
     )
     dataset = split_colours(refuse_names(dataset))
     return dataset if channels is None else rename_channels(dataset, channels)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medseg.core.channel_rules import ChannelRule, check_rules
 from medseg.core.errors import DatasetError, FormatError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import read_json
@@ -21,6 +22,7 @@ class Names:
         name: the data set's; empty where it says none.
         channels: in order; ``()`` where it says none.
         labels: the scheme; None where it says none.
+        channel_rules: which DICOM series each channel was made from; empty where it says none.
         content: the whole file; empty where there is none.
         file: the file; None where there is none.
     """
@@ -28,6 +30,7 @@ class Names:
     name: str = ""
     channels: tuple[str, ...] = ()
     labels: LabelScheme | None = None
+    channel_rules: tuple[ChannelRule, ...] = ()
     content: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
 
@@ -49,10 +52,12 @@ def read_names(folder: Path) -> Names:
     content = read_json(file)
     if not isinstance(content, dict):
         raise FormatError("expected an object with labels and channels", code="bad_record", file=file)
-    channels = content.get("channel_names", content.get("modality"))
+    entry = content.get("channel_names", content.get("modality"))
+    channels = _read_channels(entry, file) if entry else ()
     return Names(
         name=str(content.get("name") or ""),
-        channels=_read_channels(channels, file) if channels else (),
+        channels=channels,
+        channel_rules=_read_rules(content, channels, file),
         labels=_read_scheme(content, file) if content.get("labels") else None,
         content=content,
         file=file,
@@ -68,6 +73,19 @@ def _read_channels(entry: Any, file: Path) -> tuple[str, ...]:
             remedy='Write "channel_names": {"0": "CT"}',
         )  # fmt: skip
     return tuple(str(entry[str(n)]) for n in range(len(entry)))
+
+
+def _read_rules(content: Mapping[str, Any], channels: tuple[str, ...], file: Path) -> tuple[ChannelRule, ...]:
+    entry = content.get("channel_rules", [])
+    remedy = "Mend channel_rules, or leave them out: they only tell predict which DICOM series to take"
+    if not isinstance(entry, list):
+        raise FormatError(f"channel_rules are {entry!r}, expected a list", code="bad_record", file=file, remedy=remedy)
+    rules = tuple(ChannelRule.parse(rule, file=file) for rule in entry)
+    try:
+        check_rules(rules, channels)
+    except ValueError as error:
+        raise FormatError(str(error), code="bad_record", file=file, remedy=remedy) from None
+    return rules
 
 
 def _read_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:

@@ -9,6 +9,7 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.atomic import atomic_folder
+from medseg.core.channel_rules import keep_rules
 from medseg.core.dataset import Dataset
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.fingerprint import Fingerprint
@@ -78,6 +79,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
             },
             familiar=_describe_training(space, plan, used[best.configuration]),
             volume_errors=errors,
+            channel_rules=keep_rules(dataset.channel_rules, plan.channels),
         )
         finish_model(folder, final, record)
         add_self_test(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import FormatError
 from medseg.core.labels import LabelScheme
 from medseg.core.model import Familiar, FamiliarChannel, LabelErrors, Member, ModelRecord, Span, VolumeErrors
@@ -117,3 +118,25 @@ def test_errors_are_found_by_name_and_values() -> None:
     assert errors.find("whole", [1, 2]) == errors.labels[1]
     assert errors.find("whole", [1]) is None
     assert errors.find("liver", [1]) is None
+
+
+RULES = (ChannelRule(channel="CT", modality="CT"), ChannelRule(channel="PET", modality="PT", as_suv=True))
+
+
+def test_rules_of_the_channels_are_kept(tmp_path: Path) -> None:
+    record = make_record(None).model_copy(update={"channel_rules": RULES})
+    record.write(tmp_path / "model.json")
+    assert ModelRecord.read(tmp_path / "model.json").channel_rules == RULES
+
+
+def test_rules_of_other_channels_are_refused() -> None:
+    content = json.loads(make_record(None).to_json()) | {"sha256": ""}
+    content["channel_rules"] = [rule.model_dump() for rule in reversed(RULES)]
+    with pytest.raises(FormatError, match="rules of the channels PET, CT, expected of CT, PET"):
+        ModelRecord.parse(content)
+
+
+def test_models_from_before_there_were_rules_keep_their_hash() -> None:
+    content = json.loads(make_record(None).to_json())
+    assert "channel_rules" not in content
+    assert ModelRecord.parse(content).channel_rules == ()
