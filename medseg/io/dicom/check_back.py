@@ -90,11 +90,11 @@ def _check_numbers(
             _compare(found[..., k], array[..., k], "a label", seg.path)
         elif found[..., k].any() or array[..., k].any():
             _compare(value_of[found[..., k]], wanted_of[array[..., k]], "a label", seg.path)
-    for label, body in bodies.items():
-        instance_of = np.zeros(len(segments) + 1, np.int32)
-        for segment in segments:
-            instance_of[segment.number] = segment.instance if segment.label == label else 0
-        _compare(instance_of[found[body.box]], body.numbers, label, seg.path)
+    # Every voxel is its label's: what is left is whose lesion's.
+    for segment in segments:
+        if segment.instance:
+            box, mask = bodies[segment.label].parts[segment.instance - 1]
+            _compare(found[box] == segment.number, mask, segment.name, seg.path)
 
 
 def _read_back(path: Path) -> SegObject:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 MOST_FRAMES = 1_000_000
 MOST_PIXELS = 1 << 28  # of one frame: 16384 x 16384
+Value = TypeVar("Value")
+
 _NORMAL_LENGTH = 1e-3  # how far direction cosines may be from unit length and right angles
 
 
@@ -161,7 +163,7 @@ def _read_groups(
         raise GeometryError("a spacing that is not above 0 mm", code="absurd_spacing", file=path)
     owners = np.zeros(len(own), np.int64)
     if kind != "LABELMAP":
-        owners[:] = [_read_owner(item, shared, path) for item in own]
+        owners[:] = _list_owners(own, shared, path)
     return np.array([position(item) for item in own]), orientations, spacings, owners
 
 
@@ -171,9 +173,8 @@ def _group_reader(
     """How to get some numbers of a frame, which its own group or the shared one states."""
     outer, inner = _tag(sequence), _tag(keyword)
 
-    def read(group: Any) -> tuple[float, ...] | None:
-        element = None if group is None else group.get(outer)
-        item = element.value[0] if element is not None and element.value else None
+    def parse(sequence: Any) -> tuple[float, ...] | None:
+        item = sequence[0] if sequence else None
         value = None if item is None or inner not in item else item[inner].value
         if value is None:
             return None
@@ -182,6 +183,7 @@ def _group_reader(
             raise GeometryError(f"{keyword} is not {count} numbers", code="bad_affine", file=path)
         return numbers
 
+    read = _make_reader(outer, parse)
     fallback = read(shared)
 
     def find(group: Any) -> tuple[float, ...]:
@@ -196,12 +198,37 @@ def _group_reader(
     return find
 
 
-def _read_owner(group: Any, shared: Any, path: Path) -> int:
-    for place in (group, shared):
-        element = None if place is None else place.get(_tag("SegmentIdentificationSequence"))
-        if element is not None and element.value:
-            return int(element.value[0][_tag("ReferencedSegmentNumber")].value)
-    _refuse("a frame that names no segment", path)
+def _make_reader(tag: Any, parse: Callable[[Any], Value]) -> Callable[[Any], Value | None]:
+    """How to get something out of a group's sequence; None where the group or the sequence is missing.
+
+    Frames of one plane, or of one segment, hold the same bytes, of which a SEG of lesions has thousands: each is parsed
+    once.
+    """
+    known: dict[Any, Value] = {}
+
+    def read(group: Any) -> Value | None:
+        if group is None or tag not in group:
+            return None
+        raw = group.get_item(tag)
+        stored = raw.value if raw.is_raw else None
+        if not isinstance(stored, bytes):
+            return parse(group[tag].value)
+        if stored not in known:
+            known[stored] = parse(group[tag].value)
+        return known[stored]
+
+    return read
+
+
+def _list_owners(own: list[Any], shared: Any, path: Path) -> list[int]:
+    """The segment that each frame is of."""
+    number = _tag("ReferencedSegmentNumber")
+    read = _make_reader(
+        _tag("SegmentIdentificationSequence"), lambda items: int(items[0][number].value) if items else 0
+    )
+    fallback = read(shared)
+    owners = [read(group) or fallback for group in own]
+    return [owner if owner is not None else _refuse("a frame that names no segment", path) for owner in owners]
 
 
 @cache

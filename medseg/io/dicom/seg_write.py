@@ -20,8 +20,9 @@ from medseg.io.dicom.codes import Meaning
 from medseg.io.dicom.identity import copy_identity, quiet, read_identity
 from medseg.io.dicom.maker import Maker, describe_software, identify_algorithm, to_concept
 from medseg.io.dicom.rle import encode_frame
+from medseg.io.dicom.seg_binary import spread_segments, unite_segments
 from medseg.io.dicom.seg_planes import make_stand_ins, refer_to_source
-from medseg.io.dicom.segments import Bodies, Segment, TrackedLesion, mask_of, plan_segments
+from medseg.io.dicom.segments import Bodies, Segment, TrackedLesion, plan_segments
 from medseg.io.dicom.source import DicomSource
 from medseg.io.dicom.uids import make_uid
 from medseg.io.guard import check_room
@@ -100,15 +101,20 @@ def write_seg(
             "labels share voxels, which a label map cannot hold", code="overlapping_structures", file=path,
             remedy="Write the kind binary",
         )  # fmt: skip
-    planes = _number_segments(array, segments, bodies) if exclusive else _stack_segments(array, segments, bodies, path)
+    filled = any(segment.voxels for segment in segments)
+    spread = kind == "binary" and filled and len(segments) > 1
+    planes = unite_segments(array, segments) if spread else _number_segments(array, segments, bodies)
     stand_ins = make_stand_ins(source)
-    if not any(segment.voxels for segment in segments):
+    if not filled:
         planes, stand_ins = planes[:1], stand_ins[:1]  # an empty object is one empty frame a segment, not all of them
     with quiet():
-        content = _make_object(stand_ins, planes, kind.upper(), segments, maker)
+        content = _make_object(stand_ins, planes, kind.upper(), segments, maker, spread=spread)
         if kind == "labelmap":
             _compress(content)
         refer_to_source(content, source)
+        if spread:
+            places = {tuple(map(str, plane.ImagePositionPatient)): k for k, plane in enumerate(stand_ins)}
+            spread_segments(content, places, array, segments, bodies)
         copy_identity(header, content)
     return _save(
         path, content, segments, lambda written: check_segments(written, array, segments, bodies, source.geometry)
@@ -219,29 +225,25 @@ def _number_segments(array: NDArray[Any], segments: Sequence[Segment], bodies: M
     return planes
 
 
-def _stack_segments(
-    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies], path: Path
-) -> NDArray[np.uint8]:
-    """A layer per segment, (k, j, i, segment)."""
-    shape = (*array.shape[::-1], len(segments))
-    check_room(int(np.prod(shape, dtype=np.int64)), path)
-    planes = np.empty(shape, np.uint8)
-    for place, segment in enumerate(segments):
-        planes[..., place] = mask_of(segment, array, bodies).transpose(2, 1, 0)
-    return planes
-
-
 def _make_object(
-    stand_ins: list[Any], planes: NDArray[Any], kind: str, segments: Sequence[Segment], maker: Maker
+    stand_ins: list[Any],
+    planes: NDArray[Any],
+    kind: str,
+    segments: Sequence[Segment],
+    maker: Maker,
+    *,
+    spread: bool = False,
 ) -> Any:
+    """highdicom's object; one that is to be spread holds the union of its segments as the first one."""
     from highdicom.seg import Segmentation as SegmentationObject
 
+    described = [_describe(segment, maker) for segment in segments]
     what = "Segmentation drawn by hand" if maker.by_hand else "Automatic segmentation, not reviewed"
-    return SegmentationObject(
+    content = SegmentationObject(
         source_images=stand_ins,
         pixel_array=planes,
         segmentation_type=kind,
-        segment_descriptions=[_describe(segment, maker) for segment in segments],
+        segment_descriptions=described[:2] if spread else described,
         series_instance_uid=maker.series_uid or make_uid(),
         series_number=maker.series_number,
         sop_instance_uid=make_uid(),
@@ -254,6 +256,8 @@ def _make_object(
         specific_character_set="ISO_IR 192",
         **describe_software(),
     )
+    content.SegmentSequence = described
+    return content
 
 
 def _compress(content: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,19 @@ class Bodies:
 
     box: Box
     numbers: NDArray[Any]
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Box, NDArray[np.bool_]], ...]:
+        """Of each lesion, largest first, the smallest box around it in the scan, and where it lies within."""
+        from scipy import ndimage
+
+        found = []
+        boxes = ndimage.find_objects(self.numbers)  # type: ignore[attr-defined]
+        for instance, own in enumerate(boxes, start=1):
+            pairs = zip(self.box, own, strict=True)
+            box = tuple(slice(outer.start + part.start, outer.start + part.stop) for outer, part in pairs)
+            found.append((box, np.asarray(self.numbers[own] == instance)))
+        return tuple(found)
 
     def spread(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """The same numbers in an array of the whole scan's shape."""
