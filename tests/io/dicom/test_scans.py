@@ -3,10 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from medseg.core.errors import DatasetError
-from medseg.io.dicom.channel_rules import ChannelRule, settle_rules
+from medseg.core.channel_rules import ChannelRule
 from medseg.io.dicom.scans import find_scans
 from tests.io.dicom_series import CT, GRADIENT, PET, SLOPE, pile, write
 
@@ -57,47 +55,60 @@ def test_a_channel_that_several_series_fit_is_asked_for(tmp_path: Path) -> None:
     write_study(tmp_path, 1, pets=2)
     (problem,) = find_scans(tmp_path, CHANNELS, rules=STORED).dataset.problems
     assert problem.code == "ambiguous_series"
-    assert "2 series of its study fit the channel PET, expected one: PT 10 PET 0, PT 11 PET 1" in problem.reason
+    assert "2 series of its study fit the channel PET (PET: Modality=PT, unit=stored), expected one" in problem.reason
+    for number in (10, 11):
+        listed = f"PT {number} PET {number - 10} (8x8x6 at 4x4x8 mm) is 'PET: Modality=PT, SeriesNumber={number},"
+        assert f"{listed} unit=stored'" in problem.reason
+    assert "--channels 'PET: Modality=PT, SeriesNumber=10, unit=stored'" in (problem.remedy or "")
     for rule in ("SeriesNumber=11", "SeriesDescription=*pet 1"):
         scans = find_scans(tmp_path, CHANNELS, rules=f"PET: Modality=PT, {rule}, unit=stored")
         (case,) = scans.dataset.cases
         assert scans.series[case.name][1].planes[0].series_number == 11
 
 
+def test_series_that_nothing_tells_apart_are_listed_all_the_same(tmp_path: Path) -> None:
+    write_study(tmp_path, 1, pets=1)
+    header = {"StudyInstanceUID": "1.2.1", "SOPClassUID": PET, "Modality": "PT", "FrameOfReferenceUID": "1.2.3"}
+    header |= {"SeriesInstanceUID": "1.2.1.9", "SeriesNumber": 10}
+    write(tmp_path / "copy", [plane.but(SeriesDescription="PET 0") for plane in pile(6, header=header)])
+    (problem,) = find_scans(tmp_path, CHANNELS, rules=STORED).dataset.problems
+    assert problem.code == "ambiguous_series"
+    assert " is " not in problem.reason
+    assert problem.remedy == "Leave the right one alone in the tree"
+
+
+def test_every_series_is_taken_refused_or_left_with_a_reason(tmp_path: Path) -> None:
+    for number, pets in ((1, 1), (2, 2)):
+        write_study(tmp_path / f"p{number}", number, pets=pets)
+    scans = find_scans(tmp_path, ["CT"])
+    assert len(scans.dataset.cases) == 2
+    assert sorted(series.name for series, _ in scans.left) == ["PT 10 PET 0", "PT 10 PET 0", "PT 11 PET 1"]
+    assert {reason for _, reason in scans.left} == {"it fits no channel of the model"}
+
+
+def test_of_several_series_those_that_the_model_was_trained_on_are_taken(tmp_path: Path) -> None:
+    for number, pets in ((1, 2), (2, 1)):
+        write_study(tmp_path / f"p{number}", number, pets=pets)
+    known = [ChannelRule(channel="uptake", modality="PT", familiar=("pet 1",))]
+    scans = find_scans(tmp_path, ["uptake"], known=known)
+    # The second study has no such series: the one that fits otherwise is taken.
+    assert sorted(series.name for (series,) in scans.series.values()) == ["PT 10 PET 0", "PT 11 PET 1"]
+    reasons = {series.name: reason for series, reason in scans.left if series.modality == "PT"}
+    assert reasons == {"PT 10 PET 0": "other series of its study bear descriptions that the model was trained on"}
+    with_ct = [ChannelRule(channel="CT", modality="CT"), *known]
+    first = next(iter(find_scans(tmp_path / "p1", ["CT", "uptake"], known=with_ct).series.values()))
+    assert [series.name for series in first] == ["CT 3 thorax", "PT 11 PET 1"]
+
+
 def test_a_study_without_a_channel_is_named(tmp_path: Path) -> None:
     write_study(tmp_path, 1, pets=0)
     (problem,) = find_scans(tmp_path, CHANNELS).dataset.problems
     assert problem.code == "missing_channel"
-    assert "0 series of its study fit the channel PET, expected one" in problem.reason
+    assert "0 series of its study fit the channel PET (PET: Modality=PT, unit=SUVbw), expected one" in problem.reason
+    assert "there are: CT" in problem.reason
 
 
 def test_one_series_is_not_two_channels(tmp_path: Path) -> None:
     write_study(tmp_path, 1, pets=0)
     (problem,) = find_scans(tmp_path, ("first", "second")).dataset.problems
     assert problem.code == "ambiguous_series"
-
-
-def test_rules_are_read_and_names_stand_in_for_them() -> None:
-    assert settle_rules(["CT thorax", "pet_suv", "T1"]) == (
-        ChannelRule("CT thorax", "CT"), ChannelRule("pet_suv", "PT", as_suv=True), ChannelRule("T1"),
-    )  # fmt: skip
-    text = "T1: Modality=MR, SeriesDescription=*t1*; PET: unit=stored"
-    assert settle_rules(["T1", "PET"], text) == (
-        ChannelRule("T1", "MR", "*t1*"), ChannelRule("PET", "PT", as_suv=False),
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("MR: Modality=MR", "names no channel of the model"),
-        ("CT", "names no channel of the model"),
-        ("CT: Modality", "expected KEY=VALUE"),
-        ("CT: Kernel=B30", "expected KEY=VALUE with Modality"),
-        ("CT: SeriesNumber=two", "expected a number"),
-        ("PET: unit=bqml", "expected SUVbw or stored"),
-    ],
-)
-def test_rules_that_are_none_are_refused(text: str, reason: str) -> None:
-    with pytest.raises(DatasetError, match=reason):
-        settle_rules(CHANNELS, text)
