@@ -76,6 +76,25 @@ def export(
     finish(result, json)
 
 
+def listen(
+    ae_title: Annotated[str, typer.Option(help="This program's own name on the network.", show_default=False)],
+    port: Annotated[int, typer.Option(help="Where to listen, such as 11112.", min=0, max=65535, show_default=False)],
+    rules: Annotated[
+        Path, typer.Option(help="rules.json: who may send what, and what becomes of it.", show_default=False)
+    ],
+    queue: Annotated[Path, typer.Option(help="Folder for what is received and made.", show_default=False)],
+    host: Annotated[str, typer.Option(help="This machine's address to listen on.")] = "127.0.0.1",
+    complete_after: Annotated[str, typer.Option(help="A series is complete when nothing came for so long.")] = "30s",
+    device: Device = "auto",
+) -> None:
+    """Segment DICOM series that are sent here, and send the results on."""
+    with catch_errors():
+        from medseg.tools.listen import listen as serve
+
+        seconds = parse_seconds(complete_after) or 0.0
+        serve(rules, queue, ae_title=ae_title, port=port, host=host, complete_after_s=seconds, device=device)
+
+
 def info(json: Json = False) -> None:
     """Tell versions, devices and memory of this machine."""
     from medseg.tools.info import info as describe
@@ -103,5 +122,6 @@ def add_tools(app: typer.Typer) -> None:
     app.command(name="import-nnunet")(import_nnunet)
     app.command(name="import-dicom")(import_dicom)
     app.command()(export)
+    app.command()(listen)
     app.command()(info)
     app.command()(doctor)

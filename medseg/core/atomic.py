@@ -187,6 +187,24 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _remove(old)
 
 
+def move(path: str | Path, target: str | Path) -> None:
+    """Give a file or folder that is whole its next place; once this returns, it stands there after a power cut too.
+
+    Args:
+        path: the file or folder, on the disk already.
+        target: its next place, on the same disk; its folder is made where missing. An older file is replaced, an
+            older folder has to be empty.
+    Raises:
+        OSError: it cannot be moved; it then stands where it was.
+    """
+    path, target = Path(path), Path(target)
+    made = _make_folder(target.parent)
+    _step("rename", target)
+    path.replace(target)
+    for folder in (target.parent, path.parent, *made):
+        _sync_folder(folder)
+
+
 def remove_leftovers(folder: str | Path, *, deep: bool = False, alone: bool = False) -> int:
     """Remove temporary files and folders of processes that were killed.
 

@@ -51,8 +51,8 @@ def pipeline_steps() -> list[str]:
 
 
 def tools() -> set[str]:
-    files = (PACKAGE / "tools").glob("*.py")
-    return {path.stem.replace("_", "-") for path in files if not path.stem.startswith("_")}
+    found = (path for path in (PACKAGE / "tools").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file())
+    return {path.stem.replace("_", "-") for path in found if not path.stem.startswith("_")}
 
 
 def test_listed_commands_are_read_from_help() -> None:

@@ -47,6 +47,28 @@ def open_dataset(path: str | Path, keywords: Sequence[str] = ()) -> Dataset:
             ) from None
 
 
+def load_dataset(path: str | Path) -> Dataset:
+    """All elements of a file, its pixels too, for objects of our own that are sent on.
+
+    Args:
+        path: the file, not deflated.
+    Returns:
+        the data set with its file header.
+    Raises:
+        FormatError: no DICOM, truncated, damaged, or nested without end.
+    """
+    check_structure(path)
+    from pydicom import dcmread
+
+    with quiet():
+        try:
+            return dcmread(path)
+        except Exception as error:
+            raise FormatError(
+                f"its elements cannot be read ({type(error).__name__})", code="corrupt", file=path, remedy=REMEDY
+            ) from None
+
+
 def _parse_inflated(content: BytesIO, keywords: list[str] | None) -> Dataset:
     from pydicom.filereader import read_dataset
     from pydicom.tag import BaseTag, Tag

@@ -1,0 +1,151 @@
+"""Earlier studies of a case's patient, found by QIDO-RS and fetched by WADO-RS."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from medseg.core import atomic
+from medseg.core.disk import require_room
+from medseg.core.errors import MedsegError
+from medseg.io.dicom.identity import is_uid
+from medseg.tools.listen.archives import ANSWER_S, CONNECTION_S, DicomWeb, explain_http, open_dicomweb
+from medseg.tools.listen.completeness import read_series_facts
+from medseg.tools.listen.instances import Facts, inspect_instance, make_key
+from medseg.tools.listen.multipart import find_boundary, read_parts
+from medseg.tools.listen.queue import EARLIER
+from medseg.tools.listen.rules import Earlier, Rule, Rules
+
+_DATE = re.compile(r"^\d{8}$")
+_WILDCARDS = frozenset("*?\\")
+_ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_PIECE_BYTES = 1 << 20
+# Of a patient's studies, so many are looked through; of one, so many series are fetched.
+_MOST_STUDIES, _MOST_SERIES = 200, 8
+
+
+class NotFetchedError(Exception):
+    """Earlier studies could not be looked for or fetched; says why, without what names a patient."""
+
+
+def fetch_earlier(case: Path, rule: Rule, rules: Rules) -> tuple[str, ...]:
+    """Put earlier studies of a case's patient beside its scans; what is there already is not fetched again.
+
+    Args:
+        case: its folder.
+        rule: with ``earlier``; those of its series are fetched that it fits, of the modality of the case's own ones.
+        rules: for the archive and the limits.
+    Returns:
+        notes: how many studies there are, or why there can be none.
+    Raises:
+        NotFetchedError: the archive did not answer as it should.
+        OSError: the disk does not take it.
+    """
+    own = [facts for facts in read_series_facts(case) if rule.fits(facts)]
+    if rule.earlier is None or not own:
+        return ()
+    now = own[0]
+    if not now.patient_id or _WILDCARDS & set(now.patient_id) or not _DATE.match(now.study_date):
+        return (f"{rule.name}: no earlier studies: the scan has no plain patient ID or no study date",)
+    service = open_dicomweb(rules.archives[rule.earlier.archive])
+    try:
+        studies = _find_studies(service, now, rule.earlier)
+        for study in studies:
+            if not (case / EARLIER / make_key(study)).is_dir():
+                _fetch_study(service, case, study, now, rule, rules)
+    except MedsegError as error:
+        raise NotFetchedError(f"{rule.earlier.archive}: {error.reason}") from None
+    count = sum((case / EARLIER / make_key(study)).is_dir() for study in studies)
+    return (f"{rule.name}: earlier studies: {count}",)
+
+
+def _find_studies(service: DicomWeb, now: Facts, earlier: Earlier) -> list[str]:
+    """The studies before this one, the latest first."""
+    entries = _ask(
+        service.client.search_for_studies,
+        search_filters={"PatientID": now.patient_id},
+        fields=["StudyDate", "PatientID"],
+        limit=_MOST_STUDIES,
+    )
+    found = []
+    for entry in entries:
+        study, date = _read_value(entry, "0020000D"), _read_value(entry, "00080020")
+        # Services may take letters of either size, or a part, for the same.
+        if _read_value(entry, "00100020") != now.patient_id or not is_uid(study) or study == now.study_uid:
+            continue
+        if _DATE.match(date) and date < now.study_date:
+            found.append((date, study))
+    return [study for _, study in sorted(found, reverse=True)][: earlier.studies]
+
+
+def _fetch_study(service: DicomWeb, case: Path, study: str, now: Facts, rule: Rule, rules: Rules) -> None:
+    """Fetch the series of a study that the rule fits; where there is none, no folder is made."""
+    entries = _ask(service.client.search_for_series, study, search_filters={"Modality": now.modality})
+    series = [uid for entry in entries if is_uid(uid := _read_value(entry, "0020000E")) and _may_fit(entry, rule)]
+    if not series:
+        return
+    with atomic.atomic_folder(case / EARLIER / make_key(study)) as temporary:
+        for uid in series[:_MOST_SERIES]:
+            _fetch_series(service, temporary / make_key(uid), (study, uid), now, rule, rules)
+
+
+def _fetch_series(service: DicomWeb, folder: Path, uids: tuple[str, str], now: Facts, rule: Rule, rules: Rules) -> None:
+    study, series = uids
+    address, total = f"{service.url}/studies/{study}/series/{series}", 0
+    for content in _iterate_instances(service, address, int(rules.limits.instance_mb * 1e6)):
+        total += len(content)
+        require_room(folder.parent.parent, len(content), "an earlier study")
+        if total > rules.limits.queue_gb * 1e9:
+            raise NotFetchedError(f"a series of more than {rules.limits.queue_gb:g} GB")
+        path = folder / f"{secrets.token_hex(8)}.dcm"
+        atomic.write_bytes(path, content)
+        facts = inspect_instance(path)
+        if (facts.study_uid, facts.series_uid) != uids:
+            raise NotFetchedError("it sent instances of another series than was asked for")
+        if facts.patient_id != now.patient_id or _differ(facts.birth_date, now.birth_date):
+            raise NotFetchedError("it sent another patient's instances")
+        if not rule.fits(facts):
+            path.unlink()  # such as another body part, which the answer to the search need not tell
+
+
+def _iterate_instances(service: DicomWeb, address: str, largest: int) -> Iterator[bytes]:
+    # The client parses whatever comes, of any size; here it comes piece by piece and is looked at before.
+    answer = _ask(
+        service.session.get, address, headers={"Accept": _ACCEPT}, stream=True, timeout=(CONNECTION_S, ANSWER_S)
+    )
+    with answer:
+        _ask(answer.raise_for_status)
+        boundary = find_boundary(answer.headers.get("Content-Type", ""))
+        try:
+            yield from read_parts(answer.iter_content(_PIECE_BYTES), boundary, largest)
+        except OSError as error:
+            raise NotFetchedError(f"WADO-RS: {explain_http(error)}") from None
+
+
+def _may_fit(entry: Mapping[str, Any], rule: Rule) -> bool:
+    """Whether a series that a search found may be one that the rule asks for; what it does not tell may be anything."""
+    return not rule.description or rule.fits(
+        Facts("", "", "", "", rule.modality, description=_read_value(entry, "0008103E"), body_part=rule.body_part)
+    )
+
+
+def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    try:
+        return function(*arguments, **options)
+    except Exception as error:  # the client raises errors of every kind on answers that are none
+        raise NotFetchedError(f"no answer that can be used: {explain_http(error)}") from None
+
+
+def _read_value(entry: Any, tag: str) -> str:
+    """An element's first value in DICOM's JSON; empty where there is none."""
+    try:
+        return str(entry[tag]["Value"][0]).strip()
+    except (KeyError, IndexError, TypeError):
+        return ""
+
+
+def _differ(first: str, second: str) -> bool:
+    return bool(first and second) and first != second

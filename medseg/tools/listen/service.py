@@ -1,0 +1,171 @@
+"""The listening program: receive, and one after another collect what is complete, send what is made, segment."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from medseg.core.errors import MedsegError
+from medseg.core.locks import LOCK, hold_lock
+from medseg.core.manifest import outcome_of_error
+from medseg.tools.listen.applying import Models
+from medseg.tools.listen.completeness import collect_complete
+from medseg.tools.listen.queue import DONE, RECEIVING, SENDING, UNUSED, WAITING, WORKING, Queue, try_record
+from medseg.tools.listen.receiver import open_receiver, require_pacs
+from medseg.tools.listen.records import CaseRecord, Problem
+from medseg.tools.listen.rules import Rules, read_rules
+from medseg.tools.listen.sending import send_results
+from medseg.tools.listen.work import end_case, segment_waiting
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.5
+# After the n-th failure in a row, a case rests for 30 s x 2^(n-1), an hour at most.
+FIRST_REST_S, LONGEST_REST_S = 30.0, 3600.0
+CLEANING_SECONDS = 60.0
+# Of the room of the queue, old cases leave so much free.
+_KEPT_SHARE = 0.9
+
+
+def listen(
+    rules: str | Path,
+    queue: str | Path,
+    *,
+    ae_title: str,
+    port: int,
+    host: str = "127.0.0.1",
+    complete_after_s: float = 30.0,
+    device: str = "auto",
+) -> NoReturn:
+    """Receive DICOM series, segment them by rule and send the results on, until the program is told to end.
+
+    Args:
+        rules: ``rules.json``.
+        queue: the folder that holds what was received and what became of it.
+        ae_title, port, host: of the C-STORE provider; other machines reach it only where ``host`` is an address of
+            this one that they know.
+        complete_after_s: a series or study is complete once nothing of it has come for so many seconds.
+        device: where models compute.
+    Raises:
+        MissingExtraError: the packages of the extra ``pacs`` are not installed.
+        FormatError, ModelError, DatasetError: the rules, or what they name, cannot be used.
+        ResourceError: the folder or the port is in use.
+    """
+    require_pacs()
+    settled = read_rules(rules)
+    with hold_lock(Path(queue) / LOCK, "medseg listen"):
+        work = Listener(Queue(Path(queue)), settled, ae_title, complete_after_s, Models(device))
+        with open_receiver(work.queue, settled, ae_title=ae_title, host=host, port=port) as bound:
+            logger.info("%s listens on %s port %d; the queue is %s", ae_title, host, bound, queue)
+            while True:
+                if not work.step():
+                    time.sleep(IDLE_SECONDS)
+
+
+class Listener:
+    """What is done beside receiving, a step at a time, in the main thread.
+
+    Args:
+        queue: goes on from where the last run ended.
+        rules: what to do.
+        ae_title: for sending.
+        complete_after_s: see ``listen``.
+        models: to segment with.
+    """
+
+    def __init__(self, queue: Queue, rules: Rules, ae_title: str, complete_after_s: float, models: Models) -> None:
+        self.queue, self.rules, self.models = queue, rules, models
+        self.ae_title, self.complete_after_s = ae_title, complete_after_s
+        self._rests: dict[str, tuple[int, float]] = {}
+        self._cleaned = 0.0
+        for name in queue.recover():
+            logger.warning("%s: goes on, the program ended while it was segmented", name)
+
+    def step(self) -> bool:
+        """Do what is due: collect, send, and segment one case; False where there was nothing to do."""
+        try:
+            if time.monotonic() >= self._cleaned + CLEANING_SECONDS:
+                self.clean()
+            moved = collect_complete(self.queue, self.rules, self.complete_after_s) > 0
+        except (OSError, MedsegError) as error:
+            logger.error("the queue cannot be worked on: %s", outcome_of_error(error).reason)
+            return False
+        sent = [self._try(SENDING, name) for name in self.queue.list_cases(SENDING) if self._is_due(name)]
+        name = next(
+            (name for name in self.queue.list_cases(WAITING) if self._is_due(name) and self._is_whole(name)), None
+        )
+        return moved or any(sent) or (name is not None and self._try(WAITING, name))
+
+    def _is_due(self, name: str) -> bool:
+        return time.monotonic() >= self._rests.get(name, (0, 0.0))[1]
+
+    def _is_whole(self, name: str) -> bool:
+        """Whether no more of a case is coming just now."""
+        return not self.queue.path(RECEIVING, name).is_dir()
+
+    def _try(self, state: str, name: str) -> bool:
+        """Do the next thing with a case; where that fails for now, it rests."""
+        try:
+            if state == SENDING:
+                ended = send_results(self.queue, name, self.rules, self.ae_title)
+            else:
+                ended = segment_waiting(self.queue, name, self.rules, self.models)
+        except OSError as error:  # of the queue's disk
+            logger.error("%s: to be tried again: %s", name, outcome_of_error(error).reason)
+            self._take_back(name)
+            ended = False
+        except Exception as error:  # one case's fault never stops the others
+            logger.exception("%s", name)
+            self._give_up(name, error)
+            ended = True
+        if ended:
+            self._rests.pop(name, None)
+        else:
+            count = self._rests.get(name, (0, 0.0))[0] + 1
+            rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(count - 1, 20))
+            self._rests[name] = (count, time.monotonic() + rest)
+        return ended
+
+    def _take_back(self, name: str) -> None:
+        if name in self.queue.list_cases(WORKING):
+            try:
+                self.queue.move(name, WORKING, WAITING)
+            except OSError:
+                logger.error("%s: is segmented again after the next start", name)
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        state = self.queue.find(name)
+        if state is None:
+            return
+        record = try_record(self.queue, state, name) or CaseRecord(received="", instances=0)
+        outcome = outcome_of_error(error)
+        problem = Problem(code=outcome.code, reason=outcome.reason, remedy="Report this; then move the case to waiting")
+        end_case(self.queue, state, name, record.model_copy(update={"problems": (*record.problems, problem)}))
+
+    def rest_no_more(self) -> None:
+        """Let every case be tried again at once."""
+        self._rests.clear()
+
+    def clean(self) -> None:
+        """Remove cases that ended well long ago, and the oldest of them where the queue is nearly full."""
+        self._cleaned = time.monotonic()
+        self.queue.used_bytes = self.queue.measure()
+        oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=self.rules.limits.keep_days)
+        ended = [
+            (self._read_end(state, name), state, name)
+            for state in (DONE, UNUSED)
+            for name in self.queue.list_cases(state)
+        ]
+        for end, state, name in sorted(ended):
+            full = self.queue.used_bytes > _KEPT_SHARE * self.rules.limits.queue_gb * 1e9
+            if end < oldest.isoformat() or full:
+                self.queue.remove(state, name)
+                self.queue.used_bytes = self.queue.measure()
+                logger.info("%s: removed from %s", name, state)
+
+    def _read_end(self, state: str, name: str) -> str:
+        record = try_record(self.queue, state, name)
+        return (record.ended or record.received) if record else ""

@@ -1,0 +1,29 @@
+"""What the tests of listening share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+pytest.importorskip("pynetdicom", reason="the extra pacs is not installed")
+pytest.importorskip("dicomweb_client", reason="the extra pacs is not installed")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model of one network and one channel."""
+    from tests.inference.examples import write_model
+
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder, folds=(0,))
+    return folder
+
+
+@pytest.fixture(scope="package", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The networks here are so small that threads would mostly wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
