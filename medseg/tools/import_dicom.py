@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +23,14 @@ from medseg.core.records import write_json
 from medseg.core.results import format_csv
 
 if TYPE_CHECKING:
+    from medseg.core.channel_rules import ChannelRule
+    from medseg.io.dicom.channel_reading import ScanReading
     from medseg.io.dicom.import_plan import ImportCase
     from medseg.io.dicom.references import Reference
     from medseg.io.dicom.roi_names import RoiRules
     from medseg.io.dicom.series import DicomSeries, DicomTree
+
+logger = logging.getLogger(__name__)
 
 DRAFT = "rois.draft.json"
 _CASE_COLUMNS = ("case", "patient", "day", "modality", "series_number", "acquisition_number")
@@ -38,8 +44,10 @@ def import_dicom(
     *,
     labels: str | Path | None = None,
     modality: str = "",
+    channels: str | None = None,
     tilt: str = "refuse",
     gaps: str = "refuse",
+    register: str = "refuse",
 ) -> StepResult:
     """A data set in two folders, a case per scan with a reference; without ``labels`` a list of what there is.
 
@@ -48,19 +56,22 @@ def import_dicom(
         dataset: the folder to write.
         labels: a ``rois.json`` that says which structures are which label; where None, every structure is listed with
             its volume, and a draft of such a file is written to edit.
-        modality: of the scans to take, such as ``CT``.
-        tilt, gaps: as ``read_series`` takes them.
+        modality: of the scans to take, such as ``CT``, where there is one channel.
+        channels: which series are which channel, as ``read_rules`` takes it; the references are drawn on the first one.
+        tilt, gaps, register: as ``read_channels`` takes them.
     Returns:
         an outcome per case and per reference that is refused; the text lists what was taken, and what was left and why.
     Raises:
-        DatasetError: there is no reference, the scans are of several modalities, or the folder holds a data set.
+        DatasetError: there is no reference, the scans are of several modalities, the folder holds a data set, or an
+            option is none.
         FormatError: ``labels`` is no such file.
     """
     from medseg.io.dicom.grouping import find_series
-    from medseg.io.dicom.import_plan import pair_references, plan_cases
+    from medseg.io.dicom.import_plan import add_channels, pair_references, plan_cases, settle_import_rules
     from medseg.io.dicom.roi_names import read_roi_rules
 
     started, dataset = name_time(), Path(dataset)
+    stated = _read_channels(channels, modality, register)
     rules = None if labels is None else read_roi_rules(labels)
     if rules is not None and any((dataset / "images").glob("*")):
         raise DatasetError(
@@ -75,12 +86,15 @@ def import_dicom(
         )  # fmt: skip
     if rules is None:
         return _list_parts(dataset, pairs, problems, tilt, gaps)
-    cases, left, refused = plan_cases(pairs, rules, modality)
+    cases, left, refused = plan_cases(pairs, rules, modality, stated)
+    channel_rules = settle_import_rules(cases, stated)
     outcomes = [_refuse(file, error) for file, error in (*problems, *refused)]
     parts: list[tuple[Any, ...]] = []
-    for case in cases:
+    options = {"tilt": tilt, "gaps": gaps, "register": register}
+    for number, case in enumerate(cases):
         try:
-            outcomes.append(_write_case(dataset, case, rules, (tilt, gaps), parts))
+            cases[number] = whole = add_channels(case, found.images, channel_rules)
+            outcomes.append(_write_case(dataset, whole, rules, channel_rules, options, parts))
         except (MedsegError, OSError, MemoryError) as error:
             outcomes.append(outcome_of_error(error, case.name))
     done = {outcome.case for outcome in outcomes if outcome.status == "done"}
@@ -90,7 +104,7 @@ def import_dicom(
     files = _list_files(found, cases, ends, drawn_on, outcomes)
     taken = [case for case in cases if case.name in done]
     if taken:
-        _write_dataset(dataset, taken, rules)
+        _write_dataset(dataset, taken, rules, channel_rules)
     atomic.write_text(dataset / "import.csv", format_csv(_FILE_COLUMNS, files))
     atomic.write_text(dataset / "structures.csv", format_csv(_PART_COLUMNS, parts))
     write_run(dataset, "import-dicom", outcomes, started=started, **label_entries(rules.scheme))
@@ -106,32 +120,71 @@ def _refuse(file: str, error: MedsegError) -> CaseOutcome:
     return outcome_of_error(error, Path(file).name)
 
 
+def _read_channels(channels: str | None, modality: str, register: str) -> tuple[ChannelRule, ...]:
+    from medseg.io.dicom.channel_choice import check_register
+    from medseg.io.dicom.channel_rules import read_rules
+
+    check_register(register)
+    if channels is not None and modality:
+        raise DatasetError(
+            f"--modality {modality} beside --channels, expected one of the two", code="bad_option",
+            remedy=f"Write Modality={modality} into the rule of a channel",
+        )  # fmt: skip
+    return () if channels is None else read_rules(channels)
+
+
 def _write_case(
-    dataset: Path, case: ImportCase, rules: RoiRules, options: tuple[str, str], parts: list[tuple[Any, ...]]
+    dataset: Path,
+    case: ImportCase,
+    rules: RoiRules,
+    channel_rules: Sequence[ChannelRule],
+    options: Mapping[str, str],
+    parts: list[tuple[Any, ...]],
 ) -> CaseOutcome:
-    from medseg.io.dicom.read import read_series
+    from medseg.io.dicom.channel_reading import read_channels
     from medseg.io.dicom.references import draw_references
-    from medseg.io.write import write_segmentation, write_volume
+    from medseg.io.write import write_segmentation
 
     try:
-        volume, source, notes = read_series(case.series, tilt=options[0], gaps=options[1])
-        segmentation, uses, more = draw_references(case.references, rules, source)
+        scan = read_channels(channel_rules, case.channels, **options)
+        segmentation, uses, more = draw_references(case.references, rules, scan.source)
     except MedsegError as error:
         error.case = case.name  # the series calls itself by its description
         raise
     parts += [(use.file, use.name, use.label, use.contours, use.voxels, use.volume_ml, use.reason) for use in uses]
-    paths = [dataset / folder / f"{case.name}.nii.gz" for folder in ("images", "masks")]
-    write_volume(paths[0], volume)
-    write_segmentation(paths[1], segmentation)
+    paths = [*_write_scan(dataset, case.name, scan), dataset / "masks" / f"{case.name}.nii.gz"]
+    write_segmentation(paths[-1], segmentation)
     outputs = {path.relative_to(dataset).as_posix(): hash_file(path) for path in paths}
-    inputs = tuple(show_name(str(path)) for path in (*(one.path for one in case.references), *case.series.files))
+    files = (*(one.path for one in case.references), *(file for series in case.channels for file in series.files))
+    inputs = tuple(show_name(str(path)) for path in dict.fromkeys(files))
     if len(case.references) > 1:
         more = (f"{len(case.references)} references united, as the rules say", *more)
-    return CaseOutcome(case.name, "done", inputs=inputs, reason="; ".join((*notes, *more)), outputs=outputs)
+    for note in scan.notes:
+        logger.warning("%s: %s", case.name, note)
+    return CaseOutcome(case.name, "done", inputs=inputs, reason="; ".join((*scan.notes, *more)), outputs=outputs)
 
 
-def _write_dataset(dataset: Path, cases: list[ImportCase], rules: RoiRules) -> None:
-    from medseg.io.dicom.import_plan import name_channel
+def _write_scan(dataset: Path, name: str, scan: ScanReading) -> list[Path]:
+    """Write a case's channels, a file each, and how they were brought together; the files."""
+    from medseg.core.volume import Volume
+    from medseg.io.dicom.channel_transforms import write_transforms
+    from medseg.io.write import write_volume
+
+    volume, paths = scan.volume, []
+    for number, channel in enumerate(volume.channels):
+        suffix = f"_{number:04d}" if len(volume.channels) > 1 else ""
+        paths.append(dataset / "images" / f"{name}{suffix}.nii.gz")
+        write_volume(paths[-1], Volume(volume.array[number : number + 1], volume.geometry, (channel,)))
+    if scan.transforms:
+        paths.append(dataset / "transforms" / f"{name}.json")
+        write_transforms(paths[-1], scan.transforms)
+    return paths
+
+
+def _write_dataset(
+    dataset: Path, cases: list[ImportCase], rules: RoiRules, channel_rules: Sequence[ChannelRule]
+) -> None:
+    from medseg.io.dicom.import_plan import learn_rules
 
     rows = []
     for case in cases:
@@ -141,7 +194,8 @@ def _write_dataset(dataset: Path, cases: list[ImportCase], rules: RoiRules) -> N
     atomic.write_text(dataset / "cases.csv", format_csv(_CASE_COLUMNS, rows))
     content = {
         "name": dataset.name,
-        "channel_names": {"0": name_channel(cases[0].series.modality)},
+        "channel_names": {str(number): rule.channel for number, rule in enumerate(channel_rules)},
+        "channel_rules": [rule.model_dump(mode="json") for rule in learn_rules(channel_rules, cases)],
         **label_entries(rules.scheme),
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
@@ -160,7 +214,7 @@ def _list_files(
     from medseg.io.dicom.kinds import IMAGE
 
     by_name = {outcome.case: outcome for outcome in outcomes}
-    by_series = {id(case.series): case.name for case in cases}
+    by_series = {id(series): case.name for case in cases for series in case.channels}
     by_reference = {reference.path: case.name for case in cases for reference in case.references}
     counted: set[Path] = set()
     rows: list[tuple[Any, ...]] = []
@@ -192,7 +246,8 @@ def _describe(
     for case in taken:
         day = "" if case.day is None else f", day {case.day}"
         found = "; ".join(part for one in case.references for part in by_file.get(show_name(str(one.path)), []))
-        lines.append(f"{case.name}  {case.series.name}{day}: {found}")
+        series = " with ".join(one.name for one in case.channels)
+        lines.append(f"{case.name}  {series}{day}: {found}")
     reasons: Counter[str] = Counter()
     for _, _, count, _, status, reason in files:
         reasons[reason] += count if status == "left" else 0

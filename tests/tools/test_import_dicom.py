@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import DatasetError, FormatError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import exit_code
@@ -22,7 +23,7 @@ from medseg.io.dicom.rtstruct_write import write_rtstruct
 from medseg.io.dicom.seg_write import write_seg
 from medseg.io.dicom.uids import derive_uid
 from medseg.tools.import_dicom import import_dicom
-from tests.io.dicom_series import pile, write
+from tests.io.dicom_series import PET, pile, write
 
 LABELS = LabelScheme.make({"Liver": 1, "GTV 1": 2})
 RULES = {"labels": {"tumour": ["gtv*"], "liver": ["liver"]}}
@@ -218,3 +219,85 @@ def test_segments_are_found_by_their_codes(tmp_path: Path) -> None:
         output = tmp_path / f"out{place}"
         assert [one.status for one in import_dicom(tree, output, labels=rules).outcomes] == ["done"]
         np.testing.assert_array_equal(read_segmentation(output / "masks" / "p001_1.nii.gz").array, drawn == 1)
+
+
+def add_pet(folder: Path, patient: str, date: str, *, number: int = 20, frame: str | None = None) -> None:
+    """Write a coarser PET series beside the scan of ``add_scan``, in its frame of reference where no other is given."""
+    header = {
+        "PatientID": patient, "StudyDate": date, "Modality": "PT", "SOPClassUID": PET, "Units": "GML",
+        "StudyInstanceUID": derive_uid("study", patient, date), "SeriesNumber": number,
+        "FrameOfReferenceUID": frame or derive_uid("frame", patient), "SeriesDescription": f"AC {number}",
+        "SeriesInstanceUID": derive_uid("series", patient, date, "PT", str(number)),
+    }  # fmt: skip
+    planes = pile(5, shape=(6, 6), spacing=(3.0, 3.0), step_mm=4.0, header=header)
+    write(folder / f"pet{number}", [
+        plane.but(SOPInstanceUID=derive_uid("image", patient, date, str(number), str(k)))
+        for k, plane in enumerate(planes)
+    ])  # fmt: skip
+
+
+CT_PET = "CT: Modality=CT; PET: Modality=PT"
+
+
+def test_series_of_a_study_become_channels_on_the_scan_s_grid(
+    tmp_path: Path, rules: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tree, output = tmp_path / "tree", tmp_path / "out"
+    for patient in ("1", "2"):
+        add_scan(tree / patient, patient, "20200301")
+        add_pet(tree / patient, patient, "20200301")
+    result = import_dicom(tree, output, labels=rules, channels=CT_PET)
+    assert [outcome.status for outcome in result.outcomes] == ["done", "done"]
+    dataset = open_dataset(output)
+    assert dataset.channels == ("CT", "PET")
+    files = [path.relative_to(output).as_posix() for path in sorted((output / "images").iterdir())]
+    assert files == [f"images/p00{case}_1_000{channel}.nii.gz" for case in (1, 2) for channel in (0, 1)]
+    shapes = {nib.load(output / file).shape for file in files}
+    assert len(shapes) == 1
+    assert "PET: 6x6x5 at 3x3x4 mm brought onto the grid of CT" in caplog.text
+    assert dataset.channel_rules == (
+        ChannelRule(channel="CT", modality="CT", familiar=("thorax",)),
+        ChannelRule(channel="PET", modality="PT", as_suv=True, familiar=("ac 20",)),
+    )
+    assert {row["status"] for row in read_csv(output / "import.csv")} == {"done"}
+    assert sum(int(row["files"]) for row in read_csv(output / "import.csv")) == find_series(tree).file_count
+
+
+def test_a_channel_that_is_missing_ambiguous_or_elsewhere_refuses_its_case(tmp_path: Path, rules: Path) -> None:
+    tree = tmp_path / "tree"
+    for patient in ("1", "2", "3", "4"):
+        add_scan(tree / patient, patient, "20200301")
+    add_pet(tree / "1", "1", "20200301")
+    add_pet(tree / "2", "2", "20200301")
+    add_pet(tree / "2", "2", "20200301", number=21)
+    add_pet(tree / "3", "3", "20200301", frame="1.2.3")
+    result = import_dicom(tree, tmp_path / "out", labels=rules, channels=CT_PET)
+    assert {outcome.case: outcome.code for outcome in result.outcomes if outcome.status != "done"} == {
+        "p002_1": "ambiguous_series", "p003_1": "other_frame", "p004_1": "missing_channel",
+    }  # fmt: skip
+    assert "PET: Modality=PT, SeriesNumber=21, unit=SUVbw" in result.text
+    assert [case.name for case in open_dataset(tmp_path / "out").cases] == ["p001_1"]
+    files = read_csv(tmp_path / "out" / "import.csv")
+    assert sum(int(row["files"]) for row in files) == find_series(tree).file_count
+    assert all(row["status"] == "done" or row["reason"] for row in files)
+
+
+def test_references_are_those_of_the_first_channel(tmp_path: Path, rules: Path) -> None:
+    add_scan(tmp_path / "tree", "1", "20200301")
+    add_pet(tmp_path / "tree", "1", "20200301")
+    with pytest.raises(DatasetError, match="first channel, PET: Modality=PT") as caught:
+        import_dicom(tmp_path / "tree", tmp_path / "out", labels=rules, channels="PET: Modality=PT; CT: Modality=CT")
+    assert "first in --channels" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"channels": "CT: Kernel=4"}, "expected KEY=VALUE"),
+        ({"channels": "CT: Modality=CT", "modality": "CT"}, "--modality CT beside --channels"),
+        ({"register": "affine"}, "expected refuse or rigid"),
+    ],
+)
+def test_options_that_are_none_are_refused_first(tmp_path: Path, options: dict[str, str], reason: str) -> None:
+    with pytest.raises(DatasetError, match=reason):
+        import_dicom(tmp_path / "nothing", tmp_path / "out", labels=tmp_path / "none.json", **options)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import datetime
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import DatasetError, MedsegError
+from medseg.io.dicom.channel_choice import choose_channels
+from medseg.io.dicom.channel_rules import fits, learn_descriptions, name_channel, tell_rule
 from medseg.io.dicom.kinds import IMAGE
 from medseg.io.dicom.references import Reference, choose_references, find_drawn_on, read_reference, refuse_several
 from medseg.io.dicom.roi_names import RoiRules
 from medseg.io.dicom.series import DicomSeries, DicomTree
-
-# Names of channels where they differ from DICOM's modality.
-_CHANNELS = {"PT": "PET"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +27,7 @@ class ImportCase:
         day: days since the patient's first scan of the tree; None where a date is missing.
         series: the scan.
         references: drawn on it; several only where the rules unite them.
+        channels: a series for each channel, the scan first.
     """
 
     name: str
@@ -34,6 +35,7 @@ class ImportCase:
     day: int | None
     series: DicomSeries
     references: tuple[Reference, ...]
+    channels: tuple[DicomSeries, ...]
 
 
 def pair_references(tree: DicomTree) -> tuple[list[tuple[DicomSeries, Reference]], list[tuple[str, MedsegError]]]:
@@ -59,17 +61,22 @@ def pair_references(tree: DicomTree) -> tuple[list[tuple[DicomSeries, Reference]
 
 
 def plan_cases(
-    pairs: Sequence[tuple[DicomSeries, Reference]], rules: RoiRules, modality: str
+    pairs: Sequence[tuple[DicomSeries, Reference]],
+    rules: RoiRules,
+    modality: str,
+    channel_rules: Sequence[ChannelRule] = (),
 ) -> tuple[list[ImportCase], list[tuple[Reference, str]], list[tuple[str, MedsegError]]]:
     """The cases of a data set, each a scan with its references.
 
     Args:
         pairs: as ``pair_references`` gives them.
         rules: which structures are wanted.
-        modality: of the scans that are wanted; empty where all are of one.
+        modality: of the scans that are wanted; empty where all are of one, or rules say which are wanted.
+        channel_rules: of the channels, the first of which the references are drawn on; none where there is one channel
+            and ``modality`` says which.
     Returns:
-        the cases, sorted by name; references that are left out, with the reason; and of each reference that is refused
-        its file and why.
+        the cases, sorted by name, with their first channel; references that are left out, with the reason; and of each
+        reference that is refused its file and why.
     Raises:
         DatasetError: the scans are of several modalities and none is chosen.
     """
@@ -80,6 +87,8 @@ def plan_cases(
         try:
             if modality and series.modality.upper() != modality.upper():
                 left.append((reference, f"it was drawn on a series of modality {series.modality}"))
+            elif channel_rules and not fits(channel_rules[0], series):
+                left.append((reference, f"it was drawn on {series.name}, not on the first channel"))
             elif not any(choose_references([reference], rules).labels.values()):
                 left.append((reference, f"none of its {len(reference.names)} structures matches a label"))
             else:
@@ -94,13 +103,60 @@ def plan_cases(
             taken.append((group[0][0], references))
         except DatasetError as error:
             problems += [(str(reference.path), _of_file(error, reference)) for reference in references]
-    _require_one_modality([series for series, _ in taken])
+    if not channel_rules:
+        _require_one_modality([series for series, _ in taken])
+    elif not wanted and not problems:
+        raise DatasetError(
+            f"no reference with a wanted structure was drawn on the first channel, {tell_rule(channel_rules[0])}",
+            code="no_masks", remedy="Name the channel that they were drawn on first in --channels",
+        )  # fmt: skip
     return name_cases(taken), left, problems
 
 
-def name_channel(modality: str) -> str:
-    """The channel's name for a modality: ``PET`` for PT, else the modality itself."""
-    return _CHANNELS.get(modality, modality or "image")
+def settle_import_rules(
+    cases: Sequence[ImportCase], channel_rules: Sequence[ChannelRule] = ()
+) -> tuple[ChannelRule, ...]:
+    """The rules of the channels: those that are given, else one of the modality that all cases are of.
+
+    Args:
+        cases: as ``plan_cases`` gives them.
+        channel_rules: as the user states them.
+    Returns:
+        a rule for each channel; none without rules and cases. PET becomes SUVbw unless a rule says otherwise.
+    """
+    if channel_rules or not cases:
+        return tuple(channel_rules)
+    modality = cases[0].series.modality
+    return (ChannelRule(channel=name_channel(modality), modality=modality, as_suv=modality == "PT"),)
+
+
+def add_channels(case: ImportCase, images: Sequence[DicomSeries], channel_rules: Sequence[ChannelRule]) -> ImportCase:
+    """A case with a series of its study for each channel; raises DatasetError as ``choose_channels`` does.
+
+    Args:
+        case: with its first channel.
+        images: all scans of the tree.
+        channel_rules: of the channels.
+    Returns:
+        the case.
+    """
+    study = [series for series in images if series.study_uid == case.series.study_uid]
+    return replace(case, channels=choose_channels(study, channel_rules, first=case.series))
+
+
+def learn_rules(channel_rules: Sequence[ChannelRule], cases: Sequence[ImportCase]) -> list[ChannelRule]:
+    """The rules as they are kept with the data set: with the descriptions of the series that were taken.
+
+    Args:
+        channel_rules: of the channels.
+        cases: that were taken.
+    Returns:
+        a rule for each channel.
+    """
+    return [
+        learn_descriptions(rule, [(case.patient, case.channels[number]) for case in cases])
+        for number, rule in enumerate(channel_rules)
+    ]
 
 
 def name_cases(pairs: Sequence[tuple[DicomSeries, tuple[Reference, ...]]]) -> list[ImportCase]:
@@ -116,7 +172,7 @@ def name_cases(pairs: Sequence[tuple[DicomSeries, tuple[Reference, ...]]]) -> li
     scans: Counter[str] = Counter()
     for series, patient, day in number_patients([series for series, _ in pairs]):
         scans[patient] += 1
-        cases.append(ImportCase(f"{patient}_{scans[patient]}", patient, day, series, drawn[id(series)]))
+        cases.append(ImportCase(f"{patient}_{scans[patient]}", patient, day, series, drawn[id(series)], (series,)))
     return sorted(cases, key=lambda case: case.name)
 
 
