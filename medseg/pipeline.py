@@ -260,10 +260,10 @@ def evaluate(
     """Score masks against references: ``scores.csv``, ``scores.json``, ``summary.json``.
 
     Args:
-        predictions, references: folders of masks with the same case names.
+        predictions, references: folders of masks with the same case names, or of DICOM SEG and RTSTRUCT.
         output: the folder for the tables.
         require: scores that have to be reached, such as ``tumour.lesion_recall[<1ml]>=0.8``.
-        scoring: ``labels``, ``tolerance_mm``, ``definition``, ``matching``, ``rules``, ``probabilities`` of
+        scoring: ``labels``, ``tolerance_mm``, ``definition``, ``matching``, ``rules``, ``probabilities``, ``dicom`` of
             ``evaluation.folders.evaluate_folders``.
     Returns:
         an outcome per case: a prediction without a reference, and the other way round, is named.
@@ -308,8 +308,8 @@ def measure(masks: str | Path | None, output: str | Path, **options: Any) -> Ste
     Args:
         masks: a folder of masks; None where a timeline names them.
         output: the folder for the tables.
-        options: ``images``, ``labels``, ``channels``, ``probabilities``, ``nonfinite`` of ``measure_folder``;
-            ``timeline``, ``targets``, ``registration`` of ``measure_timeline``.
+        options: ``images``, ``labels``, ``channels``, ``probabilities``, ``nonfinite`` and ``dicom`` of
+            ``measure_folder``; ``timeline``, ``targets``, ``registration`` of ``measure_timeline``.
     Returns:
         an outcome per case.
     Raises:

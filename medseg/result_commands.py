@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from medseg.options.process import catch_errors, finish
-from medseg.options.values import parse_margins, parse_scheme, parse_tolerances
+from medseg.options.values import gather_masks, parse_margins, parse_tolerances
 from medseg.options.words import (
     Channels,
     Definition,
+    Gaps,
+    GapsBy,
     Json,
-    Labels,
     Margins,
     MaskFolder,
+    MaskLabels,
     MatchBy,
     Nonfinite,
     NonfiniteBy,
@@ -28,6 +30,8 @@ from medseg.options.words import (
     ScoreFolders,
     Surfaces,
     Targets,
+    Tilt,
+    TiltedBy,
     TimelineFile,
     Tolerances,
 )
@@ -39,13 +43,16 @@ def evaluate(
         Path, typer.Argument(metavar="REFERENCES", help="Folder of masks taken as true, with the same names.")
     ],
     output: Output,
-    labels: Labels = None,
+    images: Annotated[Path | None, typer.Option(help="DICOM scans that SEG and RTSTRUCT were drawn on.")] = None,
+    labels: MaskLabels = None,
     tolerance_mm: Tolerances = None,
     definition: Surfaces = Definition.surfel,
     matching: MatchBy = None,
     rules: ScoreBy = None,
     probabilities: Probabilities = None,
     require: Required = None,
+    tilt: TiltedBy = Tilt.refuse,
+    gaps: GapsBy = Gaps.refuse,
     json: Json = False,
 ) -> None:
     """Score masks against references."""
@@ -53,9 +60,9 @@ def evaluate(
         from medseg import pipeline
 
         result = pipeline.evaluate(
-            predictions, references, output, labels=parse_scheme(labels), tolerance_mm=parse_tolerances(tolerance_mm),
+            predictions, references, output, tolerance_mm=parse_tolerances(tolerance_mm),
             definition=definition.value, matching=matching or "any_overlap", rules=rules, probabilities=probabilities,
-            require=require or (),
+            require=require or (), **gather_masks(labels, images, tilt, gaps),
         )  # fmt: skip
     finish(result, json)
 
@@ -73,13 +80,15 @@ def measure(
     output: Output,
     masks: MaskFolder = None,
     images: Annotated[Path | None, typer.Option(help="The scans, for intensities.")] = None,
-    labels: Labels = None,
+    labels: MaskLabels = None,
     channels: Channels = None,
     probabilities: Probabilities = None,
     timeline: TimelineFile = None,
     targets: Targets = None,
     registration: RegistrationKind = Registration.rigid,
     nonfinite: NonfiniteBy = Nonfinite.refuse,
+    tilt: TiltedBy = Tilt.refuse,
+    gaps: GapsBy = Gaps.refuse,
     json: Json = False,
 ) -> None:
     """Measure volumes, diameters and lesions of masks, and their change over time."""
@@ -87,9 +96,10 @@ def measure(
         from medseg import pipeline
 
         result = pipeline.measure(
-            masks, output, images=images, labels=parse_scheme(labels), probabilities=probabilities,
+            masks, output, images=images, probabilities=probabilities,
             channels=channels.split(",") if channels else None,
             timeline=timeline, targets=targets, registration=registration.value, nonfinite=nonfinite.value,
+            **gather_masks(labels, images, tilt, gaps),
         )  # fmt: skip
     finish(result, json)
 

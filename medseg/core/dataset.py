@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from medseg.core.channel_rules import ChannelRule
+from medseg.core.drawing import LoadImage, MaskDrawing
 from medseg.core.errors import FormatError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
@@ -32,10 +33,13 @@ class MaskSource:
     Args:
         path: a label map, or a folder with one binary file per structure.
         structures: for a folder, (name, file) of each structure; empty for a label map.
+        drawing: what draws it, where a file holds no label map: contours on a DICOM series, segments. ``path`` is then
+            that file; of several, ``structures`` names them all.
     """
 
     path: Path
     structures: tuple[tuple[str, Path], ...] = ()
+    drawing: MaskDrawing | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Case:
         patient: whom the scan belongs to; folds never divide a patient.
         day: days since the patient's first scan, where known.
         fill_nonfinite: whether NaN and infinite voxels of its images are filled; they are refused otherwise.
+        load: reads the image where no image files hold it: a DICOM series, whose files ``images`` then lists.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Case:
     patient: str = ""
     day: int | None = None
     fill_nonfinite: bool = False
+    load: LoadImage | None = None
 
     def __post_init__(self) -> None:
         if not self.patient:

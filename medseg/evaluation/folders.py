@@ -31,9 +31,12 @@ from medseg.evaluation.probabilities import PROBABILITY_METRICS, Evidence, evalu
 from medseg.evaluation.requirements import parse_requirement, require_names
 from medseg.evaluation.rules import RULES, settle_regions
 from medseg.evaluation.summary import summarise_scores
-from medseg.io import find_masks, find_patients, read_segmentation, settle_labels
+from medseg.io import find_masks, find_patients, settle_labels
+from medseg.io.dicom.reading import DicomReading
 from medseg.io.files import list_images
+from medseg.io.masks import read_mask
 from medseg.io.probabilities import find_probabilities, read_probabilities
+from medseg.io.results_input import describe_reading, find_stated_labels, list_patients
 
 logger = logging.getLogger(__name__)
 
@@ -50,11 +53,13 @@ def evaluate_folders(
     rules: str | None = None,
     probabilities: str | Path | None = None,
     require: Sequence[str] = (),
+    dicom: DicomReading | None = None,
 ) -> tuple[list[CaseOutcome], list[Score]]:
     """Score every case that has a prediction and a reference, and write the tables.
 
     Args:
-        predictions, references: folders of masks with the same case names.
+        predictions, references: folders of masks with the same case names, or of DICOM SEG and RTSTRUCT, whose cases
+            are called after the series that they were drawn on, as ``medseg predict`` calls them.
         output: the folder for ``scores.csv``, ``scores.json`` and ``summary.json``; with probabilities also
             ``reliability.csv`` and ``froc.csv``.
         labels: the label scheme; what stands beside the predictions, then the references, where None; else ``label_N``.
@@ -66,6 +71,7 @@ def evaluate_folders(
         probabilities: what ``predict --save-probabilities`` wrote, to be scored too.
         require: scores that have to be reached (``requirements.parse_requirement``): refused here where they ask for
             what is not scored; ``check_requirements`` looks at the scores.
+        dicom: which structures are which label, and where scans are besides in these two folders.
     Returns:
         an outcome per case, a prediction without a reference and the other way round among them; the scores.
     Raises:
@@ -76,16 +82,16 @@ def evaluate_folders(
     chosen = None if rules is None else RULES.get(rules)
     started = name_time()
     problems: list[MedsegError] = []
-    predicted, referred = find_masks(predictions, problems), find_masks(references, problems)
-    patients = find_patients(references) | find_patients(predictions)
+    reading = dicom or DicomReading()
+    stated = find_stated_labels(labels or reading.stated, (predictions, references))
+    reading = reading.with_places(stated, predictions, references)
+    predicted, referred = (find_masks(folder, problems, dicom=reading) for folder in (predictions, references))
+    patients = find_patients(references) | find_patients(predictions) | list_patients(referred)
     common = sorted(predicted.keys() & referred.keys())
     if not common:
-        raise DatasetError(
-            f"no case of {predictions} has a reference in {references}", code="no_pairs",
-            remedy="Give both files of a case the same name",
-        )  # fmt: skip
+        raise _report_no_pairs(predictions, references, predicted, referred, problems)
     sources = [source for case in common for source in (predicted[case], referred[case])]
-    scheme = settle_labels(labels, (predictions, references), sources)
+    scheme = settle_labels(stated, (), sources)
     pairs = {case: (predicted[case], referred[case]) for case in common}
     scored = scheme if chosen is None else settle_regions(scheme, chosen)
     scoring: dict[str, Any] = {
@@ -107,8 +113,28 @@ def evaluate_folders(
         for case, hashes in provenance["inputs"].items():
             hashes["probabilities"] = {path.name: hash_file(path) for path in list_images(folder / case)}
     write_score_tables(output, scores, provenance, evidence)
-    write_table_run(output, "evaluate", outcomes, started=started, model=model, **label_entries(scheme))
+    done = [source for one in outcomes if one.status == "done" for source in pairs[one.case]]
+    details = label_entries(scheme) | describe_reading(reading, outcomes, done)
+    write_table_run(output, "evaluate", outcomes, started=started, model=model, **details)
     return outcomes, scores
+
+
+def _report_no_pairs(
+    predictions: str | Path,
+    references: str | Path,
+    predicted: Mapping[str, MaskSource],
+    referred: Mapping[str, MaskSource],
+    problems: Sequence[MedsegError],
+) -> DatasetError:
+    """The error where nothing can be scored; what is wrong with single masks is logged before it."""
+    for problem in problems:
+        logger.error("%s", outcome_of_error(problem).line())
+    first = [f", the first {min(found)}" if found else "" for found in (predicted, referred)]
+    return DatasetError(
+        f"no case of {predictions} ({len(predicted)} masks{first[0]}) has a reference in {references}"
+        f" ({len(referred)} masks{first[1]})",
+        code="no_pairs", remedy="Give both files of a case the same name",
+    )  # fmt: skip
 
 
 def _tell_copies(inputs: Mapping[str, Mapping[str, Any]]) -> None:
@@ -178,13 +204,15 @@ def _score_pairs(
     scoring: Mapping[str, Any],
 ) -> tuple[list[CaseOutcome], list[Score], list[dict[str, Evidence]]]:
     """As ``evaluate_pairs``, with what each case's probabilities show where there is a folder of them."""
+    doubts: dict[str, tuple[str, ...]] = {}
 
     def score(case: str) -> tuple[list[Score], dict[str, Evidence]]:
         prediction_source, reference_source = pairs[case]
-        reference = read_segmentation(reference_source, labels=labels, case=case)
-        prediction = read_segmentation(
+        reference, notes = read_mask(reference_source, labels=labels, case=case)
+        prediction, own_notes = read_mask(
             prediction_source, labels=labels, like=reference.geometry, grid_of="reference", case=case
         )
+        doubts[case] = (*notes, *own_notes)
         patient, day = patients.get(case, (case, None))
         who: dict[str, Any] = {"case": case, "patient": patient, "day": day, "fold": folds.get(case)}
         rows = evaluate_case(prediction, reference, labels, **who, **scoring)
@@ -197,7 +225,12 @@ def _score_pairs(
     results, failures = map_cases(score, list(pairs), str, title="evaluate")
     scores = [row for rows, _ in results for row in rows]
     done = [
-        CaseOutcome(case, "done", inputs=tuple(str(source.path) for source in pairs[case]))
+        CaseOutcome(
+            case,
+            "done",
+            inputs=tuple(str(source.path) for source in pairs[case]),
+            reason="; ".join(dict.fromkeys(doubts[case])),
+        )
         for case in dict.fromkeys(row.case for row in scores)
     ]
     return done + failures, scores, [evidence for _, evidence in results if evidence]

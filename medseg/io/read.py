@@ -91,9 +91,31 @@ def read_volume(case: Case, channels: Sequence[str] = (), *, spacing_mm: Sequenc
         DatasetError: the files hold another number of channels than ``channels`` names.
     """
     try:
+        if case.load is not None:
+            return _load_image(case, channels)
         return _read_channels(case, channels, spacing_mm)
     except MedsegError as error:
         raise error.for_case(case.name) from None
+
+
+def _load_image(case: Case, channels: Sequence[str]) -> Volume:
+    """The image of a case that reads itself, from DICOM; its own channels' names are as good as any."""
+    assert case.load is not None
+    volume, notes = case.load()
+    for note in notes:
+        logger.warning("%s: %s", case.name, note)
+    _require_channels(len(volume.array), channels, case)
+    return Volume(volume.array, volume.geometry, tuple(channels) or volume.channels)
+
+
+def _require_channels(count: int, channels: Sequence[str], case: Case) -> None:
+    if channels and count != len(channels):
+        raise DatasetError(
+            f"{count} channels, expected {len(channels)} ({', '.join(channels)})",
+            code="channel_count",
+            file=case.images[0].path,
+            remedy="Give one name per channel with --channels",
+        )
 
 
 def _read_channels(case: Case, channels: Sequence[str], spacing_mm: Sequence[float] | None) -> Volume:
@@ -107,13 +129,7 @@ def _read_channels(case: Case, channels: Sequence[str], spacing_mm: Sequence[flo
         if len(parts) > 1:
             parts[-1] = _align_channel(parts[-1], parts[0].geometry, case, path)
     count = sum(len(part.array) for part in parts)
-    if channels and count != len(channels):
-        raise DatasetError(
-            f"{count} channels, expected {len(channels)} ({', '.join(channels)})",
-            code="channel_count",
-            file=case.images[0].path,
-            remedy="Give one name per channel with --channels",
-        )
+    _require_channels(count, channels, case)
     return Volume(_stack([part.array for part in parts]), parts[0].geometry, _name_channels(count, channels))
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medseg.core.dataset import Case, MaskSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
+from medseg.core.manifest import CaseOutcome
 from medseg.io.channels import count_channels
+from medseg.io.dicom.reading import DicomReading
+from medseg.io.dicom.recognition import is_dicom_tree
 from medseg.io.files import is_image_name, list_images
 from medseg.io.layouts import read_layout, settle_filling
 from medseg.io.masks import read_segmentation
@@ -26,19 +30,23 @@ def settle_labels(
     Args:
         labels: what the user said; it wins.
         folders: where a file that names labels may stand, in the order of asking.
-        masks: read where nothing names labels: each value becomes ``label_N``.
+        masks: asked where nothing else names labels: structures and segments of DICOM by their names; of label maps
+            each value becomes ``label_N``.
     Returns:
         the scheme.
     Raises:
         DatasetError: nothing names labels and the masks hold none.
         MedsegError: nothing names labels and no mask can be read; the first one's fault.
     """
-    if labels is not None:
-        return labels
-    for folder in folders:
-        found = find_labels(folder)
-        if found is not None:
-            return found
+    stated = find_stated_labels(labels, folders)
+    if stated is not None:
+        return stated
+    masks = list(masks)
+    names = [name for mask in masks if mask.drawing is not None for name in mask.drawing.names]
+    if names:
+        from medseg.io.dicom.drawn_masks import name_labels
+
+        return name_labels(names)
     values: set[int] = set()
     fault: MedsegError | None = None
     for mask in masks:
@@ -53,6 +61,62 @@ def settle_labels(
             "nothing names the labels and the masks hold none", code="no_labels", remedy="Give --labels tumour=1"
         )
     return LabelScheme.make({f"label_{value}": value for value in sorted(values - {0})})
+
+
+def find_stated_labels(labels: LabelScheme | None, folders: Iterable[str | Path]) -> LabelScheme | None:
+    """The label scheme that the user said, or that a file in one of the folders states; None where nothing does.
+
+    Args:
+        labels: what the user said; it wins.
+        folders: where a file that names labels may stand, in the order of asking.
+    Returns:
+        the scheme, or None.
+    Raises:
+        FormatError: a file is damaged.
+    """
+    if labels is not None:
+        return labels
+    return next((found for folder in folders if (found := find_labels(folder)) is not None), None)
+
+
+def list_patients(
+    masks: Mapping[str, MaskSource], scans: Mapping[str, Case] | None = None
+) -> dict[str, tuple[str, int | None]]:
+    """Patient and day of each case whose mask or scan is DICOM, by numbers that name nobody.
+
+    Args:
+        masks: by case.
+        scans: by case.
+    Returns:
+        case to (patient, day); cases of which nothing is known are missing.
+    """
+    drawings = {case: mask.drawing for case, mask in masks.items() if mask.drawing is not None}
+    found = {case: (scan.patient, scan.day) for case, scan in (scans or {}).items() if scan.load is not None}
+    return found | {case: (drawing.patient, drawing.day) for case, drawing in drawings.items() if drawing.patient}
+
+
+def describe_reading(
+    reading: DicomReading,
+    outcomes: Iterable[CaseOutcome],
+    masks: Iterable[MaskSource],
+    images: Iterable[Case] = (),
+) -> dict[str, Any]:
+    """What ``run.json`` says of masks and scans that came from DICOM.
+
+    Args:
+        reading: how they were read.
+        outcomes: of the cases.
+        masks, images: of those that are done.
+    Returns:
+        ``settings``, ``notes`` (what is doubtful about a case, a line each) and ``dicom`` (which files were used, and
+        why others were not); empty where nothing was DICOM.
+    """
+    drawings = [mask.drawing for mask in masks if mask.drawing is not None]
+    used = {path for drawing in drawings for path in drawing.files}
+    used |= {source.path for case in images if case.load is not None for source in case.images}
+    described = reading.describe(used)
+    notes = [f"{one.case}: {one.reason}" for one in outcomes if one.status == "done" and one.reason]
+    return described | {"notes": notes} if described else {}
 
 
 def find_patients(path: str | Path) -> dict[str, tuple[str, int | None]]:
@@ -75,12 +139,13 @@ def find_patients(path: str | Path) -> dict[str, tuple[str, int | None]]:
     return {}
 
 
-def find_images(path: str | Path, *, nonfinite: str = "refuse") -> dict[str, Case]:
+def find_images(path: str | Path, *, nonfinite: str = "refuse", dicom: DicomReading | None = None) -> dict[str, Case]:
     """The scans at a path by case, with as many channels as they have.
 
     Args:
-        path: an image, a folder of images, or a data set.
+        path: an image, a folder of images, a data set, or a tree of DICOM files.
         nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
+        dicom: how DICOM series are read.
     Returns:
         case name to case; a folder with channels by four-digit suffix gives the cases without the suffix.
     Raises:
@@ -89,6 +154,10 @@ def find_images(path: str | Path, *, nonfinite: str = "refuse") -> dict[str, Cas
     from medseg.io.inputs import find_inputs
 
     folder = Path(path)
+    if is_dicom_tree(folder):
+        from medseg.io.dicom.drawn_images import find_dicom_images
+
+        return find_dicom_images(folder, dicom or DicomReading())
     if folder.is_dir() and not list_images(folder):
         dataset = settle_filling(read_layout(folder), nonfinite)
         return {case.name: case for case in (*dataset.cases, *dataset.test_cases)}

@@ -26,11 +26,14 @@ from medseg.core.records import write_json
 from medseg.core.results import Measurement, rows_as_json, write_rows
 from medseg.core.volume import Volume
 from medseg.grids.align import find_axis_order, turn_axes
-from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
+from medseg.io import find_images, find_masks, find_patients, read_volume, settle_labels
+from medseg.io.dicom.reading import DicomReading
 from medseg.io.files import list_images
 from medseg.io.grid_differences import describe_difference
+from medseg.io.masks import read_mask
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
+from medseg.io.results_input import describe_reading, find_stated_labels, list_patients
 from medseg.measurement.cases import measure_labels
 from medseg.measurement.cohort import write_cohort_tables
 from medseg.measurement.intervals import describe_intervals, tell_intervals
@@ -49,11 +52,12 @@ def measure_folder(
     channels: Sequence[str] | None = None,
     probabilities: str | Path | None = None,
     nonfinite: str = "refuse",
+    dicom: DicomReading | None = None,
 ) -> tuple[list[CaseOutcome], list[Measurement]]:
     """Measure every mask of a folder and write ``measurements.csv`` and its JSON twin.
 
     Args:
-        masks: a folder of masks.
+        masks: a folder of masks, or of DICOM SEG and RTSTRUCT.
         output: the folder for the tables.
         images: the scans, for intensities; none where None.
         labels: the label scheme; what stands beside the masks where None, else ``label_N``.
@@ -61,6 +65,7 @@ def measure_folder(
             the scans says where None.
         probabilities: the output folder of ``predict --save-probabilities``, for ``volume_partial_ml``.
         nonfinite: what becomes of NaN and infinite voxels of the scans: ``refuse`` the case, or ``fill`` them.
+        dicom: which structures are which label; scans that are DICOM are found beside their masks and in ``images``.
     Returns:
         an outcome per case, and the measurements.
     Raises:
@@ -69,19 +74,27 @@ def measure_folder(
     """
     started = name_time()
     twice: list[MedsegError] = []
-    found = find_masks(masks, twice)
-    scheme = settle_labels(labels, (masks,), found.values())
-    scans = find_images(images, nonfinite=nonfinite) if images is not None else {}
+    reading = dicom or DicomReading()
+    stated = find_stated_labels(labels or reading.stated, (masks,))
+    reading = reading.with_places(stated, *([images] if images is not None else []))
+    found = find_masks(masks, twice, dicom=reading)
+    scheme = settle_labels(stated, (), found.values())
+    scans = find_images(images, nonfinite=nonfinite, dicom=reading) if images is not None else {}
     names = channels or (find_channels(images, scans) if images is not None else ())
     shares = find_probabilities(probabilities) if probabilities is not None else None
-    outcomes, rows, diameters = measure_masks(found, scheme, find_patients(masks), scans, names, probabilities=shares)
+    patients = list_patients(found, scans) | find_patients(masks)
+    outcomes, rows, diameters = measure_masks(found, scheme, patients, scans, names, probabilities=shares)
     for problem in map(outcome_of_error, twice):
         logger.error("%s", problem.line())
         outcomes.append(problem)
     model = read_run(masks).get("model")
     provenance = describe_masks(found, outcomes, model, scans=scans, probabilities=shares, rows=rows, labels=scheme)
     write_measurement_tables(output, rows, diameters, provenance)
-    write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme))
+    done = [one.case for one in outcomes if one.status == "done"]
+    described = describe_reading(
+        reading, outcomes, [found[case] for case in done], [scans[case] for case in done if case in scans]
+    )
+    write_table_run(output, "measure", outcomes, started=started, model=model, **label_entries(scheme) | described)
     return outcomes, rows
 
 
@@ -150,9 +163,10 @@ def measure_masks(
         Volumes have error bars where ``run.json`` beside a mask tells the errors of the model that predicted it.
     """
     runs = read_runs(masks.values())
+    doubts: dict[str, tuple[str, ...]] = {}
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
-        segmentation = read_segmentation(masks[case], labels=labels, case=case)
+        segmentation, doubts[case] = read_mask(masks[case], labels=labels, case=case)
         volume = _read_scan(scans[case], channels, segmentation.geometry) if case in scans else None
         shares = read_probabilities(probabilities, case, labels, segmentation.geometry) if probabilities else None
         patient, day = patients.get(case, (case, None))
@@ -171,7 +185,9 @@ def measure_masks(
     results, failures = map_cases(measure, list(masks), str, title="measure")
     rows = [row for part, _ in results for row in part]
     diameters = {part[0].case: ends for part, ends in results if part}
-    done = [CaseOutcome(case, "done", inputs=(str(masks[case].path),)) for case in diameters]
+    done = [
+        CaseOutcome(case, "done", inputs=(str(masks[case].path),), reason="; ".join(doubts[case])) for case in diameters
+    ]
     return done + failures, rows, diameters
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from medseg.options.words import Nonfinite, Sampling
+from medseg.options.words import Gaps, Nonfinite, Sampling, Tilt
 
 if TYPE_CHECKING:
     from medseg.core.labels import LabelScheme
+    from medseg.io.dicom.reading import DicomReading
 
 
 def gather_names(
@@ -35,6 +36,20 @@ def parse_scheme(labels: str | None) -> LabelScheme | None:
     from medseg.io import parse_labels
 
     return parse_labels(labels) if labels else None
+
+
+def gather_masks(
+    labels: str | None, images: Path | None, tilt: Tilt, gaps: Gaps
+) -> dict[str, LabelScheme | DicomReading | None]:
+    """The options that say how masks are read: their labels, and of DICOM which structures are which and on what."""
+    from medseg.io.dicom.reading import DicomReading
+    from medseg.io.dicom.roi_names import is_roi_file, read_roi_rules
+
+    rules = read_roi_rules(labels) if labels and "=" not in labels and is_roi_file(labels) else None
+    return {
+        "labels": None if rules else parse_scheme(labels),
+        "dicom": DicomReading((images,) if images else (), rules, tilt=tilt.value, gaps=gaps.value),
+    }
 
 
 def parse_seconds(budget: str | None, epochs: int | None = None) -> float | None:

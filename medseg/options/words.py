@@ -90,6 +90,9 @@ Data = Annotated[
 Space = Annotated[Path, typer.Option("--workspace", help="Folder to work in.", show_default=False)]
 Channels = Annotated[str | None, typer.Option(help="Names of the channels: CT,PET.")]
 Labels = Annotated[str | None, typer.Option(help="liver=1,tumour=2, or a file that names them.")]
+MaskLabels = Annotated[
+    str | None, typer.Option("--labels", help="liver=1,tumour=2, a file that names them, or rois.json for DICOM.")
+]
 SpacingMm = Annotated[str | None, typer.Option(help="Spacing of pictures, which seldom know theirs: 0.5 or 0.5,0.5.")]
 NonfiniteBy = Annotated[
     Nonfinite, typer.Option("--nonfinite", help="NaN and infinite voxels: refuse the case, or fill them and say so.")

@@ -98,8 +98,37 @@ def _read(series: DicomSeries, tilt: str, gaps: str) -> tuple[Volume, DicomSourc
     array, geometry = _settle_grid(pixels.array, stack, even, notes)
     check_geometry(geometry, path)
     resampled = array is not pixels.array
+    source = _note_source(series, stack, geometry, resampled=resampled)
+    return Volume(array[None], geometry, (series.modality or "image",)), source, tuple(notes)
+
+
+def locate_series(
+    series: DicomSeries, *, tilt: str = "refuse", gaps: str = "refuse"
+) -> tuple[DicomSource, tuple[str, ...]]:
+    """Where a series lies, for masks that are drawn on it: as ``read_series``, but without its voxels.
+
+    Args:
+        series: of images.
+        tilt, gaps: as ``read_series`` takes them.
+    Returns:
+        where its planes come from, and what is doubtful; pixels are read only where they have to be resampled.
+    Raises:
+        MedsegError: as ``read_series``.
+    """
+    try:
+        stack = plan_stack(series, tilt=tilt, gaps=gaps)
+        if stack.tilt_degrees or find_fault(stack) is not None:
+            _, source, notes = _read(series, tilt, gaps)
+            return source, notes
+        geometry = check_geometry(make_geometry(stack), stack.planes[0].path)
+    except MedsegError as error:
+        raise error.for_case(series.name) from None
+    return _note_source(series, stack, geometry, resampled=False), (*series.notes, *note_stack(stack))
+
+
+def _note_source(series: DicomSeries, stack: Stack, geometry: Geometry, *, resampled: bool) -> DicomSource:
     frames = tuple(map(_note_frame, stack.planes))
-    source = DicomSource(
+    return DicomSource(
         series_uid=series.series_uid,
         study_uid=series.study_uid,
         frame_of_reference_uid=stack.planes[0].frame_of_reference_uid,
@@ -108,7 +137,6 @@ def _read(series: DicomSeries, tilt: str, gaps: str) -> tuple[Volume, DicomSourc
         frames=() if resampled else frames,
         resampled_frames=frames if resampled else (),
     )
-    return Volume(array[None], geometry, (series.modality or "image",)), source, tuple(notes)
 
 
 def _settle_grid(array: NDArray[Any], stack: Stack, even: bool, notes: list[str]) -> tuple[NDArray[Any], Geometry]:

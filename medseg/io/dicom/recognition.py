@@ -5,7 +5,51 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from medseg.io.files import is_image_name
+from medseg.core.errors import show_name
+from medseg.io.files import is_image_name, stem_of
+
+# Of what data sets hold besides images; nobody calls a slice so.
+_NO_DICOM_ENDINGS = frozenset((".json", ".csv", ".tsv", ".txt", ".md", ".html", ".pt", ".safetensors", ".b2nd", ".py"))
+
+
+_SNIFFED_FILES = 1000  # as many tell that a folder holds DICOM; a data set has some thousand files of other kinds
+
+
+def note_mixture(folder: str | Path) -> str | None:
+    """A line where a folder holds images of another format and DICOM files beside them, of which the images are read.
+
+    Args:
+        folder: whatever a user names.
+    Returns:
+        the line; None of a file, of a folder without images or without DICOM, and where every DICOM file is called
+        after an image, as those that ``medseg predict`` writes beside a mask.
+    """
+    stems: set[str] = set()
+    others: list[Path] = []
+    for place, inner, names in os.walk(folder):
+        inner.sort()
+        stems |= {stem_of(Path(name)) for name in names if is_image_name(Path(name))}
+        others += [Path(place, name) for name in sorted(names) if not is_image_name(Path(name))]
+        if len(others) > _SNIFFED_FILES:
+            break
+    others = [
+        path for path in others if path.suffix.lower() not in _NO_DICOM_ENDINGS and not _is_called_after(path, stems)
+    ]
+    if not stems or not others:
+        return None
+    from medseg.io.dicom.walk import holds_dicom
+
+    found = [path for path in others if holds_dicom(path)]
+    if not found:
+        return None
+    return (
+        f"{folder} holds images and DICOM files: the images are read, and {len(found)} DICOM files or more are not; the"
+        f" first is {show_name(str(found[0]))}. Give the DICOM files in a folder of their own to have them read"
+    )
+
+
+def _is_called_after(path: Path, stems: set[str]) -> bool:
+    return any(path.name[:end] in stems for end, letter in enumerate(path.name) if letter == ".")
 
 
 def is_dicom_tree(path: str | Path) -> bool:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import pydantic
 
-from medseg.core.errors import DatasetError, show_name
+from medseg.core.errors import DatasetError, MedsegError, show_name
 from medseg.core.labels import LabelScheme
-from medseg.core.records import Record
+from medseg.core.records import Record, read_json
 
 # A file's names and a user's patterns are matched against each other; no planning system's names are longer.
 LONGEST_PATTERN = 200
@@ -101,6 +101,32 @@ def read_roi_rules(path: str | Path) -> RoiRules:
     return rules
 
 
+def is_roi_file(path: str | Path) -> bool:
+    """Whether a file is a ``rois.json``: labels with patterns, not a ``dataset.json`` with values.
+
+    Args:
+        path: whatever a user names.
+    Returns:
+        True or False; False too where it is no JSON.
+    """
+    try:
+        content = read_json(path) if Path(path).is_file() else None
+    except MedsegError:
+        return False
+    labels = content.get("labels") if isinstance(content, dict) else None
+    if not isinstance(labels, dict) or not isinstance(content, dict):
+        return False
+    return str(content.get("format", "")).startswith("medseg-rois") or any(map(_is_rule, labels, labels.values()))
+
+
+def _is_rule(name: str, entry: Any) -> bool:
+    if isinstance(entry, dict):
+        return "patterns" in entry
+    if isinstance(entry, list):
+        return any(isinstance(item, str) for item in entry)
+    return isinstance(entry, str) and not entry.isdecimal() and not name.isdecimal()
+
+
 def draft_roi_rules(names: Iterable[str]) -> RoiRules | None:
     """Rules to edit that make every structure a label of its own.
 
@@ -167,7 +193,11 @@ def choose_rois(
     taken: dict[int, str] = {}
     folded = [fold_name(name) for name in names]
     for label, rule in rules.labels.items():
-        found = [place for place, name in enumerate(folded) if _matches(name, rule.patterns)]
+        found = [
+            place
+            for place, name in enumerate(folded)
+            if _matches(name, rule.patterns) or _matches(fold_name(show_name(names[place])), rule.patterns)
+        ]
         found = found or [
             place for place, own in enumerate(codes) if any(_matches(fold_name(code), rule.patterns) for code in own)
         ]

@@ -21,7 +21,9 @@ from medseg.core.records import write_json
 from medseg.core.results import Measurement, format_csv
 from medseg.grids.registration import Kind, write_transform
 from medseg.io import find_images, find_masks, read_segmentation, read_volume, settle_labels
+from medseg.io.dicom.reading import DicomReading
 from medseg.io.probabilities import find_probabilities
+from medseg.io.results_input import find_stated_labels
 from medseg.measurement.folders import (
     describe_masks,
     find_channels,
@@ -59,6 +61,7 @@ def measure_timeline(
     targets: str | Path | None = None,
     registration: Kind = "rigid",
     nonfinite: str = "refuse",
+    dicom: DicomReading | None = None,
 ) -> tuple[list[CaseOutcome], list[Measurement], str]:
     """Measure the masks of a timeline and follow every lesion through all scans of its patient.
 
@@ -73,6 +76,7 @@ def measure_timeline(
         targets: CSV ``patient,lesion_id``, the target lesions for RECIST; the largest measurable ones where None.
         registration: ``rigid`` or ``affine``.
         nonfinite: what becomes of NaN and infinite voxels of the images: ``refuse`` the case, or ``fill`` them.
+        dicom: as for ``measure_folder``.
     Returns:
         an outcome per case, faults of the timeline among them; the measurements; and the changes in words.
     Raises:
@@ -81,10 +85,13 @@ def measure_timeline(
     """
     started, folder = name_time(), Path(output)
     chosen = read_targets(targets) if targets is not None else None
+    reading = dicom or DicomReading()
+    stated = find_stated_labels(labels or reading.stated, [masks] if masks is not None else [])
+    reading = reading.with_places(stated, *([images] if images is not None else []))
     found = read_timeline(
         timeline,
-        masks=find_masks(masks) if masks is not None else None,
-        images=find_images(images) if images is not None else None,
+        masks=find_masks(masks, dicom=reading) if masks is not None else None,
+        images=find_images(images, dicom=reading) if images is not None else None,
     )
     found = found.filled() if nonfinite == "fill" else found
     for note in found.notes:
@@ -96,7 +103,7 @@ def measure_timeline(
         raise DatasetError("no scan of the timeline can be used", code="bad_timeline", file=timeline)
     sources = {scan.case: scan.mask for scan in found.scans}
     places = dict.fromkeys([*([Path(masks)] if masks else []), *(source.path.parent for source in sources.values())])
-    scheme = settle_labels(labels, places, sources.values())
+    scheme = settle_labels(stated, places, sources.values())
     scans = {scan.case: scan.image for scan in found.scans if scan.image is not None}
     shares = find_probabilities(probabilities) if probabilities is not None else None
     measured, rows, diameters = measure_masks(
@@ -261,7 +268,7 @@ def measure_scans(
         masks: a folder of masks; None where a timeline names them all.
         output: the folder for the tables.
         timeline, targets, registration: of ``measure_timeline``.
-        options: ``images``, ``labels``, ``channels`` and ``probabilities`` of ``measure_folder``.
+        options: ``images``, ``labels``, ``channels``, ``probabilities`` and ``dicom`` of ``measure_folder``.
     Returns:
         an outcome per case, the measurements, and the changes in words; those are empty without a timeline.
     Raises:
