@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nibabel as nib
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from medseg.core.errors import FormatError
 from medseg.core.geometry import Geometry
 from medseg.io import guard
+from medseg.io.nibabel_alone import HeaderDataError, nib
 from medseg.io.nifti_place import read_place
 
 # By version: bytes of the header, where its mark stands, and the mark of a single file and of a pair. NIfTI-2's ends in

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from medseg.core.errors import GeometryError
 from medseg.core.geometry import Geometry
+from medseg.io.nibabel_alone import HeaderDataError
 
 # nifti1.h, NIFTI_UNITS_METER, _MM, _MICRON; 0 is unknown, which everybody takes as millimetres.
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}

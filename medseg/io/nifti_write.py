@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from medseg.core import atomic
 from medseg.core.errors import FormatError
 from medseg.core.geometry import Geometry
 from medseg.io.compression import gzip_pieces
+from medseg.io.nibabel_alone import nib
 
 # Images hardly shrink beyond level 2 (2 % from there to level 6, for three times the time), and masks are small anyway.
 _GZIP_LEVEL = 2

@@ -24,6 +24,7 @@ def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
     Args:
         plugins: the user's modules, imported first.
     """
+    from medseg.compute.lean_imports import allow_lean_imports
     from medseg.core.errors import MedsegError, ResourceError
 
     try:
@@ -31,6 +32,8 @@ def catch_errors(plugins: list[str] | None = None) -> Iterator[None]:
             from medseg.core.plugins import load_plugins
 
             load_plugins(plugins)
+        else:
+            allow_lean_imports()
         yield
     except ResourceError as error:
         typer.echo(f"medseg: {error}", err=True)
