@@ -24,6 +24,8 @@ from medseg.options.values import (
 from medseg.options.words import (
     Budget,
     Channels,
+    Contours,
+    ContoursBy,
     Data,
     Device,
     Engine,
@@ -40,6 +42,8 @@ from medseg.options.words import (
     Plugins,
     Precision,
     SampleBy,
+    SegType,
+    SegTypeBy,
     Settings,
     Space,
     SpacingMm,
@@ -237,8 +241,13 @@ def predict(
     no_mirroring: Annotated[bool, typer.Option("--no-mirroring", help="Do not average over flips.")] = False,
     format_: Annotated[
         str,
-        typer.Option("--format", help="nifti, mha, nrrd; of DICOM dicom-seg, rtstruct, sr too; or several: nifti,sr."),
+        typer.Option(
+            "--format",
+            help="nifti, mha, nrrd; of DICOM also dicom-seg, rtstruct, sr, key-pictures; or several: nifti,sr.",
+        ),
     ] = "nifti",
+    contours: ContoursBy = Contours.exact,
+    seg_type: SegTypeBy = SegType.binary,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write those too.")] = False,
     part: Annotated[str | None, typer.Option(help="1/4: the first of four shares of the folder.")] = None,
     max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
@@ -258,7 +267,8 @@ def predict(
         result = pipeline.predict(
             source, output, model=model, folds=parse_folds(folds), device=device, engine=engine.value,
             precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
-            spacing_mm=parse_numbers(spacing_mm), file_format=format_, save_probabilities=save_probabilities,
+            spacing_mm=parse_numbers(spacing_mm), file_format=format_, contours=contours.value,
+            seg_type=seg_type.value, save_probabilities=save_probabilities,
             part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
             rules=channels,
         )  # fmt: skip

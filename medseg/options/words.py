@@ -48,6 +48,21 @@ class Gaps(StrEnum):
     interpolate = "interpolate"
 
 
+class Contours(StrEnum):
+    """How the contours of an RTSTRUCT run."""
+
+    exact = "exact"
+    smooth = "smooth"
+
+
+class SegType(StrEnum):
+    """What a DICOM SEG holds."""
+
+    binary = "binary"
+    labelmap = "labelmap"
+    fractional = "fractional"
+
+
 class Sampling(StrEnum):
     """Where training patches are put."""
 
@@ -99,6 +114,13 @@ NonfiniteBy = Annotated[
 ]
 TiltedBy = Annotated[Tilt, typer.Option("--tilt", help="A tilted gantry's scans: refuse them, or resample them.")]
 GapsBy = Annotated[Gaps, typer.Option("--gaps", help="Missing DICOM slices: refuse the scan, or interpolate.")]
+ContoursBy = Annotated[
+    Contours,
+    typer.Option("--contours", help="Of RTSTRUCT: along voxel edges, or smooth (refused above 1 % of volume)."),
+]
+SegTypeBy = Annotated[
+    SegType, typer.Option("--seg-type", help="Of DICOM SEG: binary, labelmap (small), or fractional (probabilities).")
+]
 KeepEqual = Annotated[
     bool, typer.Option("--keep-equal-scans", help="Use cases that hold the same scan, as one patient's; else refused.")
 ]

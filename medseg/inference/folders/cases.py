@@ -21,9 +21,10 @@ from medseg.inference.folders.ahead import go_through
 from medseg.inference.folders.finished import Entry, Part, RunRecord
 from medseg.inference.folders.limits import Limits
 from medseg.inference.folders.locking import locks_output
+from medseg.inference.folders.objects import ObjectOptions
 from medseg.inference.folders.room import require_room_for_masks
 from medseg.inference.folders.run import FolderRun
-from medseg.inference.folders.writing import ENDINGS, OBJECTS, parse_formats
+from medseg.inference.folders.writing import DICOM_FORMATS, ENDINGS, OBJECTS, parse_formats
 from medseg.inference.predictor import Predictor
 from medseg.inference.volume_errors import describe_errors, settle_errors
 from medseg.io.layouts import settle_filling
@@ -48,6 +49,7 @@ def predict_cases(
     max_ram_gb: float | None = None,
     max_vram_gb: float | None = None,
     dicom: DicomScans | None = None,
+    objects: ObjectOptions | None = None,
 ) -> list[CaseOutcome]:
     """Segment each case into ``output/CASE.ENDING``, and note in ``run.json`` what became of it.
 
@@ -60,8 +62,8 @@ def predict_cases(
         predictor: a loaded model.
         dataset: the cases, as ``find_inputs`` gives them; its problems become refused cases.
         output: the folder for masks.
-        file_format: ``nifti``, ``mha`` or ``nrrd``, of scans from DICOM ``dicom-seg``, ``rtstruct`` and ``sr`` too, or
-            several with commas; pictures give PNG whatever it says.
+        file_format: ``nifti``, ``mha`` or ``nrrd``, of scans from DICOM ``dicom-seg``, ``rtstruct``, ``sr`` and
+            ``key-pictures`` too, or several with commas; pictures give PNG whatever it says.
         save_probabilities: also write ``probabilities/CASE/LABEL.ENDING`` per channel, those of pictures too.
         spacing_mm: for pictures, which seldom know theirs.
         nonfinite: what becomes of NaN and infinite voxels: ``refuse`` the case, or ``fill`` them.
@@ -69,6 +71,7 @@ def predict_cases(
         max_ram_gb, max_vram_gb: memory to keep to, of the computer (this program included) and of the GPU, 10^9 bytes;
             a case that cannot is refused with what it needs.
         dicom: the series of the cases, where they are read from DICOM.
+        objects: how DICOM objects are written; as usual where None.
     Returns:
         an outcome per case of this part, by name; ``skipped`` where the record says that the same model made the same
         files with the same settings from the same input (by SHA-256), and they still have their hashes.
@@ -77,12 +80,13 @@ def predict_cases(
         PlanError: there is no such part, or a limit is not above 0.
         ResourceError: the folder cannot be written, its disk has no room, or another process writes the same masks.
     """
-    formats = parse_formats(file_format)
-    if dicom is None and (objects := [name for name in formats if name in OBJECTS]):
+    formats, options = parse_formats(file_format), objects or ObjectOptions()
+    if dicom is None and (of_dicom := [name for name in formats if name in DICOM_FORMATS]):
         raise DatasetError(
-            f"the format {objects[0]} needs scans that are read from DICOM", code="format",
+            f"the format {of_dicom[0]} needs scans that are read from DICOM", code="format",
             file=dataset.root, remedy=f"Use --format {' or '.join(ENDINGS)}",
         )  # fmt: skip
+    options.check(formats, predictor.model.plan.labels)
     if any(limit is not None and not limit > 0 for limit in (max_ram_gb, max_vram_gb)):
         raise PlanError("a limit of memory is not above 0 GB", remedy="Use --max-ram-gb 8, for instance")
     dataset = settle_filling(dataset, nonfinite)
@@ -94,6 +98,7 @@ def predict_cases(
         "probabilities": "yes" if save_probabilities else "no",
         "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
         **({"nonfinite": nonfinite} if nonfinite != "refuse" else {}),
+        **options.describe(),
         **({"dicom": f"tilt {dicom.tilt}, gaps {dicom.gaps}, {dicom.rules}"} if dicom is not None else {}),
     }
     details = {
@@ -107,7 +112,7 @@ def predict_cases(
         **label_entries(predictor.model.plan.labels),
     }
     channels = predictor.model.plan.labels.channel_count if save_probabilities else 0
-    require_room_for_masks(output, cases, (ENDINGS | OBJECTS)[formats[0]], probabilities=channels)
+    require_room_for_masks(output, cases, (ENDINGS | OBJECTS).get(formats[0], ""), probabilities=channels)
     record, outcomes, began = RunRecord(output, part, settings, details), list[CaseOutcome](), time.monotonic()
     stopped, threads = threading.Event(), torch.get_num_threads()
     try:
@@ -124,7 +129,7 @@ def predict_cases(
 
             run = FolderRun(
                 predictor, cases, record, Limits(max_ram_gb, max_vram_gb), output, formats, save_probabilities,
-                spacing_mm, conclude, stopped, dicom,
+                spacing_mm, conclude, stopped, dicom, options,
             )  # fmt: skip
             go_through(len(cases), run.read, run.compute, run.write, may_read_ahead=run.may_read_ahead, stopped=stopped)
     finally:

@@ -47,12 +47,14 @@ class Entry:
         inputs: each file it was read from, by its path, and its SHA-256.
         warnings: what is unusual about the scan.
         member_volumes_ml: by label the volume in each network's own mask; empty for a single network.
+        objects: each DICOM object that was written, by its file, and what it holds, in words.
     """
 
     outcome: CaseOutcome
     inputs: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     member_volumes_ml: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 def name_run(part: Part | None) -> str:
@@ -136,7 +138,7 @@ class RunRecord:
         for entry in self._known.get(case.name, ()):
             if list(entry.inputs.values()) == list(inputs.values()) and self._still_there(entry.outcome.outputs):
                 outcome = replace(entry.outcome, status="skipped", inputs=list_inputs(case))
-                return Entry(outcome, dict(inputs), entry.warnings, entry.member_volumes_ml)
+                return replace(entry, outcome=outcome, inputs=dict(inputs))
         return None
 
     def _still_there(self, files: Mapping[str, str]) -> bool:
@@ -211,6 +213,7 @@ class RunRecord:
             "member_volumes_ml": {
                 entry.outcome.case: dict(entry.member_volumes_ml) for entry in listed if entry.member_volumes_ml
             },
+            "objects": {name: text for entry in listed for name, text in entry.objects.items()},
             **self.details,
         }
         try:
@@ -262,4 +265,6 @@ def _read_entry(case: Mapping[str, Any], content: Mapping[str, Any]) -> Entry:
     warnings = tuple(text.removeprefix(mark) for text in content["warnings"] if text.startswith(mark))
     volumes = content.get("member_volumes_ml", {}).get(outcome.case, {})
     members = {label: tuple(map(float, own)) for label, own in volumes.items()}
-    return Entry(outcome, dict(content["inputs"].get(outcome.case, {})), warnings, members)
+    known = content.get("objects", {})
+    objects = {name: str(known[name]) for name in outcome.outputs if name in known}
+    return Entry(outcome, dict(content["inputs"].get(outcome.case, {})), warnings, members, objects)

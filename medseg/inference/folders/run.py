@@ -37,9 +37,9 @@ from medseg.inference.folders.memory import (
     measure_size,
     read_used_bytes,
 )
-from medseg.inference.folders.objects import write_objects
+from medseg.inference.folders.objects import ObjectOptions, ObjectWriter, WrittenObjects
 from medseg.inference.folders.together import agree_together, count_together, fits_one_window, predict_together
-from medseg.inference.folders.writing import OBJECTS, write_prediction
+from medseg.inference.folders.writing import write_prediction
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.inference.segment import PreparedScan
 from medseg.io import read_volume
@@ -64,6 +64,7 @@ class Reading:
         entry: what became of the case already: nothing has changed since an earlier run, or it cannot be read.
         source: the DICOM series that it was read from; None of other files.
         notes: what is doubtful about that series, a line each.
+        shown: its first channel, where pictures of it are drawn.
     """
 
     case: Case
@@ -73,6 +74,7 @@ class Reading:
     entry: Entry | None = None
     source: DicomSource | None = None
     notes: tuple[str, ...] = ()
+    shown: Volume | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,7 @@ class FolderRun:
         conclude: told of each outcome.
         stopped: set where the run ends early.
         dicom: the series of cases that are read from DICOM.
+        options: how their objects are written.
     """
 
     predictor: Predictor
@@ -113,8 +116,12 @@ class FolderRun:
     conclude: Callable[[CaseOutcome], None]
     stopped: threading.Event
     dicom: DicomScans | None = None
+    options: ObjectOptions = field(default_factory=ObjectOptions)
 
     def __post_init__(self) -> None:
+        self.objects = ObjectWriter(self.predictor, self.output, self.formats, self.options)
+        self.draws = "key-pictures" in self.formats
+        self.with_probabilities = self.save_probabilities or self.options.seg_type == "fractional"
         self.exact = self.predictor.precision == "exact"
         self.program_bytes = read_used_bytes()
         self.first = first_settings(self.predictor)
@@ -152,7 +159,8 @@ class FolderRun:
             self._check_room(expect_size(volume.geometry, channels, value_bytes, self.predictor.members))
             scan = self.predictor.prepare(volume)
             size = measure_size(scan, channels, value_bytes)
-            return Reading(case, inputs, scan, size, source=source, notes=notes)
+            shown = Volume(volume.array[:1], volume.geometry, volume.channels[:1]) if self.draws else None
+            return Reading(case, inputs, scan, size, source=source, notes=notes, shown=shown)
         except BaseException as error:  # in a thread; one case's fault, whatever it is, never stops the others
             return Reading(case, inputs, entry=Entry(_name_fault(error, case), inputs))
 
@@ -210,12 +218,13 @@ class FolderRun:
 
     def _estimate(self, size: ScanSize, settings: RunSettings) -> MemoryEstimate:
         on_gpu = settings.device.type != "cpu"
+        shown = size.channels * size.voxels * size.value_bytes if self.draws else 0
         return estimate_memory(
             self.predictor.members, size, together=settings.together,
             at_once=settings.together if on_gpu else min(settings.together, self.threads),
             on_gpu=on_gpu, sums_on_gpu=settings.sum_device.type != "cpu",
-            overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes,
-            with_probabilities=self.save_probabilities, with_rules=bool(self.predictor.rules),
+            overlap=self.predictor.window.overlap, exact=self.exact, program_bytes=self.program_bytes + shown,
+            with_probabilities=self.with_probabilities, with_rules=bool(self.predictor.rules),
         )  # fmt: skip
 
     def compute(self, group: list[Reading]) -> list[Answer]:
@@ -244,7 +253,7 @@ class FolderRun:
             if chosen.device not in self._on_device:
                 self._on_device[chosen.device] = with_settings(self.predictor, chosen)
             predictor = with_settings(self._on_device[chosen.device], chosen)
-            return predictor.segment(scan, with_probabilities=self.save_probabilities)
+            return predictor.segment(scan, with_probabilities=self.with_probabilities)
 
         prediction, used = step_down(run, settings, reading.case.name)
         if used.together < settings.together:  # the windows of the next case will be as large
@@ -260,7 +269,7 @@ class FolderRun:
                 return {}
             if self.exact and not self._agrees(scans):
                 return {}
-            found = predict_together(self.predictor, scans, with_probabilities=self.save_probabilities)
+            found = predict_together(self.predictor, scans, with_probabilities=self.with_probabilities)
         except Exception as error:  # whose fault it is will show when each is computed by itself
             logger.debug("details", exc_info=error)
             return {}
@@ -290,24 +299,24 @@ class FolderRun:
     def _write_case(self, reading: Reading, prediction: Prediction | None) -> Entry:
         assert prediction is not None  # what has no entry yet was computed
         labels = self.predictor.model.plan.labels
-        names = write_prediction(prediction, reading.case, self.output, self.formats, labels)
+        names = write_prediction(
+            prediction, reading.case, self.output, self.formats, labels, save_probabilities=self.save_probabilities
+        )
+        written = WrittenObjects()
         if reading.source is not None:
             try:
-                names.extend(
-                    write_objects(
-                        prediction, reading.case.name, self.output, self.formats, self.predictor, reading.source
-                    )
-                )
+                written = self.objects.write(prediction, reading.case.name, reading.source, reading.shown)
             except Exception:  # a case has all that was asked for, or nothing
-                for name in (*names, *(f"{reading.case.name}{ending}" for ending in OBJECTS.values())):
+                for name in names:
                     (self.output / name).unlink(missing_ok=True)
                 raise
-        warnings = (*reading.notes, *prediction.warnings)
+        names.extend(written.files)
+        warnings = (*reading.notes, *prediction.warnings, *written.notes)
         outputs = {name: hash_file(self.output / name) for name in names}
         for sentence in warnings:
             logger.warning("%s: %s", reading.case.name, sentence)
         outcome = CaseOutcome(reading.case.name, "done", inputs=list_inputs(reading.case), outputs=outputs)
-        return Entry(outcome, reading.inputs, warnings, prediction.member_volumes_ml)
+        return Entry(outcome, reading.inputs, warnings, prediction.member_volumes_ml, written.files)
 
 
 def _name_fault(error: BaseException, case: Case) -> CaseOutcome:

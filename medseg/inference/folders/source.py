@@ -9,6 +9,7 @@ from typing import Any
 from medseg.core.errors import DatasetError
 from medseg.core.manifest import CaseOutcome
 from medseg.inference.folders.cases import predict_cases
+from medseg.inference.folders.objects import Contours, ObjectOptions, SegType
 from medseg.inference.predictor import Predictor
 from medseg.io import find_inputs
 from medseg.io.dicom.recognition import is_dicom_tree
@@ -24,6 +25,8 @@ def predict_source(
     tilt: str = "refuse",
     gaps: str = "refuse",
     rules: str | None = None,
+    contours: Contours = "exact",
+    seg_type: SegType = "binary",
     **options: Any,
 ) -> list[CaseOutcome]:
     """Segment every scan that is found, and say how the source was read.
@@ -35,6 +38,7 @@ def predict_source(
         tilt, gaps: of DICOM: what becomes of a tilted gantry's planes (``refuse``, ``resample``) and of missing slices
             (``refuse``, ``interpolate``).
         rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the channels' names where None.
+        contours, seg_type: of the DICOM objects that are written (``ObjectOptions``).
         options: as for ``predict_cases``.
     Returns:
         an outcome per case.
@@ -53,4 +57,5 @@ def predict_source(
         )  # fmt: skip
     found = find_inputs(source, len(channels)) if dicom is None else dicom.dataset
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
-    return predict_cases(predictor, found, output, dicom=dicom, **options)
+    objects = ObjectOptions(contours, seg_type)
+    return predict_cases(predictor, found, output, dicom=dicom, objects=objects, **options)

@@ -18,22 +18,31 @@ from medseg.io.probabilities import FOLDER, name_channels, name_files
 ENDINGS = {"nifti": ".nii.gz", "mha": ".mha", "nrrd": ".nrrd"}
 # What is written for a hospital's archive, of scans that came from one.
 OBJECTS = {"dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "sr": ".sr.dcm"}
+# A folder a case with a picture a key slice.
+KEY_PICTURES = "key_pictures"
+DICOM_FORMATS = (*OBJECTS, "key-pictures")
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
     """``nifti,dicom-seg`` as names of formats; raises DatasetError where one is not known."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
-        if name not in ENDINGS and name not in OBJECTS:
-            known = ", ".join((*ENDINGS, *OBJECTS))
+        if name not in ENDINGS and name not in DICOM_FORMATS:
+            known = ", ".join((*ENDINGS, *DICOM_FORMATS))
             raise DatasetError(f"unknown format {name!r}", code="format", remedy=f"Known: {known}")
     return names
 
 
 def write_prediction(
-    prediction: Prediction, case: Case, output: Path, formats: Sequence[str], labels: LabelScheme
+    prediction: Prediction,
+    case: Case,
+    output: Path,
+    formats: Sequence[str],
+    labels: LabelScheme,
+    *,
+    save_probabilities: bool = False,
 ) -> list[str]:
-    """Write a case's mask and, where there are some, its probabilities, a file per channel of the first format.
+    """Write a case's mask and, where they are asked for, its probabilities, a file per channel of the first format.
 
     Args:
         prediction: of the case.
@@ -41,6 +50,7 @@ def write_prediction(
         output: the folder.
         formats: those of ``ENDINGS`` are written here; probabilities are NIfTI where there is none of them.
         labels: the model's.
+        save_probabilities: whether those are written, which the prediction then has.
     Returns:
         the files' names within the folder.
     Raises:
@@ -54,7 +64,7 @@ def write_prediction(
     try:
         for name in names:
             write_segmentation(output / name, prediction.segmentation)
-        if prediction.probabilities is not None:
+        if save_probabilities and prediction.probabilities is not None:
             channels = zip(name_channels(labels), name_files(labels), prediction.probabilities, strict=True)
             for channel, stem, array in channels:
                 names.append(f"{FOLDER}/{case.name}/{stem}{probable}")

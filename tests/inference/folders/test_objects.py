@@ -1,0 +1,159 @@
+"""Each form of DICOM object that predict writes: what it holds is the prediction, and the run says what was written."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from typer.testing import CliRunner
+
+from medseg.cli import app
+from medseg.core.errors import DatasetError
+from medseg.core.records import read_json
+from medseg.inference import Predictor
+from medseg.inference.folders.objects import ObjectOptions
+from medseg.inference.folders.source import predict_source
+from medseg.io import read_image
+from medseg.io.dicom.seg_read import read_probabilities, read_seg, read_seg_mask
+from medseg.io.dicom.sr_read import read_report
+from medseg.io.probabilities import name_channels, name_files
+from tests.inference.examples import write_model
+from tests.io.dicom_series import AXIAL, CORONAL, pile, write
+
+SHAPE = (14, 15)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for number, (name, axes) in enumerate((("axial", AXIAL), ("coronal", CORONAL))):
+        planes = [replace(plane, shape=SHAPE) for plane in pile(9, axes=axes)]
+        uid = f"1.2.826.0.1.3680043.8.498.{number + 1}"
+        write(tmp_path / "tree" / name, [plane.but(SeriesInstanceUID=uid) for plane in planes])
+    return tmp_path / "tree"
+
+
+def predict(predictor: Predictor, tree: Path, output: Path, file_format: str, **options: Any) -> dict[str, Any]:
+    outcomes = predict_source(predictor, tree, output, file_format=file_format, **options)
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    for outcome in outcomes:
+        assert all((output / name).is_file() for name in outcome.outputs)
+    record: dict[str, Any] = read_json(output / "run.json")
+    written = {name for outcome in outcomes for name in outcome.outputs if name.endswith(".dcm")}
+    assert set(record["objects"]) == written
+    return record
+
+
+@pytest.mark.parametrize("seg_type", ["binary", "labelmap"])
+def test_the_report_refers_to_the_seg_whatever_its_type(
+    predictor: Predictor, tree: Path, tmp_path: Path, seg_type: str
+) -> None:
+    record = predict(predictor, tree, tmp_path / "out", "nifti,dicom-seg,sr", seg_type=seg_type)
+    for case in (entry["case"] for entry in record["cases"]):
+        path = tmp_path / "out" / f"{case}.seg.dcm"
+        seg = read_seg(path)
+        assert seg.kind == seg_type.upper()
+        mask = read_image(tmp_path / "out" / f"{case}.nii.gz")
+        found = read_seg_mask(path, labels=predictor.model.plan.labels, like=mask.geometry)
+        assert np.array_equal(found.segmentation.array, mask.array[0])
+        groups = read_report(tmp_path / "out" / f"{case}.sr.dcm")
+        uid = str(pydicom.dcmread(path).SOPInstanceUID)
+        referred = [group.segment for group in groups if group.segment is not None]
+        assert {number for _, number in referred} == set(seg.segments)
+        assert {found for found, _ in referred} == {uid}
+        lesions = {segment.tracking_id: segment.tracking_uid for segment in seg.segments.values()}
+        for group in groups:
+            assert group.tracking_uid == lesions.get(group.tracking_id, group.tracking_uid)
+        assert record["objects"][path.name].startswith(f"DICOM SEG, {seg_type}, of ")
+
+
+def test_fractional_holds_the_probabilities_and_the_report_is_of_the_mask(
+    predictor: Predictor, tree: Path, tmp_path: Path
+) -> None:
+    out, labels = tmp_path / "out", predictor.model.plan.labels
+    record = predict(predictor, tree, out, "nifti,dicom-seg,sr", seg_type="fractional", save_probabilities=True)
+    files = dict(zip(name_channels(labels), name_files(labels), strict=True))
+    for case in (entry["case"] for entry in record["cases"]):
+        seg = read_seg(out / f"{case}.seg.dcm")
+        assert seg.kind == "FRACTIONAL"
+        for number, segment in seg.segments.items():
+            wanted = read_image(out / "probabilities" / case / f"{files[segment.name]}.nii.gz")
+            found = read_probabilities(seg, number, wanted.geometry)
+            assert np.abs(found - wanted.array[0]).max() <= 0.5 / 255 + 1e-6
+        mask = read_image(out / f"{case}.nii.gz")
+        measured = out / f"{case}.mask.seg.dcm"
+        found_mask = read_seg_mask(measured, labels=labels, like=mask.geometry)
+        assert np.array_equal(found_mask.segmentation.array, mask.array[0])
+        uid = str(pydicom.dcmread(measured).SOPInstanceUID)
+        groups = read_report(out / f"{case}.sr.dcm")
+        assert {group.segment[0] for group in groups if group.segment} == {uid}
+
+
+def test_fractional_alone_keeps_no_other_file(predictor: Predictor, tree: Path, tmp_path: Path) -> None:
+    predict(predictor, tree, tmp_path / "out", "dicom-seg", seg_type="fractional")
+    names = {path.name.split(".", 1)[1] for path in (tmp_path / "out").glob("*.dcm")}
+    assert names == {"seg.dcm"}
+    assert not (tmp_path / "out" / "probabilities").exists()
+
+
+def test_key_pictures_are_written_with_the_seg_that_they_are_drawn_from(
+    predictor: Predictor, tree: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    record = predict(predictor, tree, out, "key-pictures")
+    for case in (entry["case"] for entry in record["cases"]):
+        assert (out / f"{case}.seg.dcm").is_file()
+        pictures = sorted((out / "key_pictures" / case).iterdir())
+        assert pictures
+        for picture in pictures:
+            content = pydicom.dcmread(picture)
+            assert content.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+            words = record["objects"][f"key_pictures/{case}/{picture.name}"]
+            assert words.startswith("DICOM picture, key slice of ")
+        stale = pictures[0].with_name("key_99.dcm")
+        stale.write_bytes(b"of an earlier run")
+    again = predict_source(predictor, tree, out, file_format="key-pictures")
+    assert {outcome.status for outcome in again} == {"skipped"}
+    (out / "run.json").unlink()
+    predict(predictor, tree, out, "key-pictures")
+    assert not list(out.rglob("key_99.dcm"))
+
+
+def test_smooth_contours_say_what_they_change_or_are_refused(predictor: Predictor, tree: Path, tmp_path: Path) -> None:
+    outcomes = predict_source(predictor, tree, tmp_path / "out", file_format="nifti,rtstruct", contours="smooth")
+    record = read_json(tmp_path / "out" / "run.json")
+    for outcome in outcomes:
+        if outcome.status == "done":
+            assert any("smooth contours" in text for text in record["warnings"] if text.startswith(outcome.case))
+        else:
+            assert outcome.code == "smooth_changes_volume"
+            assert "--contours exact" in outcome.remedy
+            assert not list((tmp_path / "out").glob(f"{outcome.case}*"))
+
+
+def test_options_without_their_format_are_refused(predictor: Predictor) -> None:
+    labels = predictor.model.plan.labels
+    for options, formats in (
+        (ObjectOptions(contours="smooth"), ("nifti", "dicom-seg")),
+        (ObjectOptions(seg_type="labelmap"), ("nifti", "rtstruct")),
+        (ObjectOptions(seg_type="fractional"), ("nifti", "sr")),
+    ):
+        with pytest.raises(DatasetError, match="is not written") as caught:
+            options.check(formats, labels)
+        assert "--format" in caught.value.remedy
+    overlapping = labels.make({"whole": [1, 2], "core": [2]})
+    with pytest.raises(DatasetError, match="share voxels"):
+        ObjectOptions(seg_type="labelmap").check(("dicom-seg",), overlapping)
+
+
+def test_the_command_line_takes_them(tmp_path: Path, tree: Path) -> None:
+    write_model(tmp_path / "model", folds=(0,))
+    command = ["predict", str(tree), str(tmp_path / "out"), "--model", str(tmp_path / "model"), "--device", "cpu"]
+    options = ["--no-mirroring", "--format", "dicom-seg,key-pictures", "--seg-type", "labelmap"]
+    ended = CliRunner().invoke(app, [*command, *options])
+    assert ended.exit_code == 0, ended.output
+    assert {read_seg(path).kind for path in (tmp_path / "out").glob("*.seg.dcm")} == {"LABELMAP"}
+    refused = CliRunner().invoke(app, [*command, "--contours", "smooth"])
+    assert refused.exit_code == 2
+    assert "Add rtstruct to --format" in refused.output
