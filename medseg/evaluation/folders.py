@@ -212,7 +212,9 @@ def _score_pairs(
         prediction, own_notes = read_mask(
             prediction_source, labels=labels, like=reference.geometry, grid_of="reference", case=case
         )
-        doubts[case] = (*notes, *own_notes)
+        doubts[case] = tuple(dict.fromkeys((*notes, *own_notes)))
+        for note in doubts[case]:
+            logger.warning("%s: %s", case, note)
         patient, day = patients.get(case, (case, None))
         who: dict[str, Any] = {"case": case, "patient": patient, "day": day, "fold": folds.get(case)}
         rows = evaluate_case(prediction, reference, labels, **who, **scoring)
@@ -229,7 +231,7 @@ def _score_pairs(
             case,
             "done",
             inputs=tuple(str(source.path) for source in pairs[case]),
-            reason="; ".join(dict.fromkeys(doubts[case])),
+            reason="; ".join(doubts[case]),
         )
         for case in dict.fromkeys(row.case for row in scores)
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from medseg.core.dataset import Case, Dataset, ImageSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.io.channels import count_channels, split_colours
+from medseg.io.dicom.recognition import tell_mixture
 from medseg.io.files import is_image_name, list_images, split_channel, stem_of
 from medseg.io.layouts import read_layout, refuse_names
 from medseg.io.pairing import group_images
@@ -29,13 +30,14 @@ def find_inputs(path: str | Path, channel_count: int) -> Dataset:
         FormatError: a data set's ``dataset.json`` or table is damaged.
     """
     path = Path(path)
+    unread = tell_mixture(path)
     if path.is_dir() and list_images(path):
         dataset = _read_images(path, list_images(path), channel_count)
     elif path.is_file() and is_image_name(path):
         dataset = _read_single(path, channel_count)
     else:
         dataset = _read_dataset(path)
-    dataset = split_colours(refuse_names(dataset), channel_count)
+    dataset = split_colours(refuse_names(replace(dataset, layout=dataset.layout + unread)), channel_count)
     return _require_channels(dataset, channel_count)
 
 

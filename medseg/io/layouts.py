@@ -13,6 +13,7 @@ from medseg.core.errors import DatasetError, MedsegError, show_name
 from medseg.core.labels import LabelScheme
 from medseg.io.case_names import check_case_name, find_alike
 from medseg.io.channels import rename_channels, split_colours
+from medseg.io.dicom.recognition import tell_mixture
 from medseg.io.files import IMAGE_ENDINGS, is_image_name, list_folders, list_images
 from medseg.io.guard import check_name
 from medseg.io.layout_bids import read_bids
@@ -56,6 +57,7 @@ def open_dataset(
         DatasetError: there is nothing, or nothing that looks like one of these layouts.
         FormatError: ``dataset.json`` or a table is damaged.
     """
+    tell_mixture(path)
     dataset = read_layout(path, channels=channels, spacing_mm=spacing_mm)
     dataset = _require_masks(dataset)
     dataset = settle_filling(dataset, nonfinite)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +12,12 @@ from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.io.dicom.reading import DicomReading
-from medseg.io.dicom.recognition import is_dicom_tree, note_mixture
+from medseg.io.dicom.recognition import is_dicom_tree, tell_mixture
 from medseg.io.files import list_folders, list_images, stem_of
 from medseg.io.label_map import read_values, refuse_unknown, turn_to
 from medseg.io.pairing import drop_duplicates
 from medseg.io.structures import read_structures
 from medseg.io.words import MASK_WORDS, is_helper_mask, split_set
-
-logger = logging.getLogger(__name__)
 
 DICOM_ENDING = ".dcm"
 
@@ -120,8 +117,7 @@ def find_masks(
         return find_dicom_masks(path, dicom or DicomReading(), problems)
     if path.is_file():
         return {stem_of(path): MaskSource(path)}
-    if (mixture := note_mixture(path)) is not None:
-        logger.warning("%s", mixture)
+    tell_mixture(path)
     files, twice = drop_duplicates(list_images(path))
     if twice and problems is None:
         raise twice[0]

@@ -167,6 +167,8 @@ def measure_masks(
 
     def measure(case: str) -> tuple[list[Measurement], dict[str, Any]]:
         segmentation, doubts[case] = read_mask(masks[case], labels=labels, case=case)
+        for note in doubts[case]:
+            logger.warning("%s: %s", case, note)
         volume = _read_scan(scans[case], channels, segmentation.geometry) if case in scans else None
         shares = read_probabilities(probabilities, case, labels, segmentation.geometry) if probabilities else None
         patient, day = patients.get(case, (case, None))

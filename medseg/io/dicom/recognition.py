@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from medseg.core.errors import show_name
 from medseg.io.files import is_image_name, stem_of
+
+logger = logging.getLogger(__name__)
 
 # Of what data sets hold besides images; nobody calls a slice so.
 _NO_DICOM_ENDINGS = frozenset((".json", ".csv", ".tsv", ".txt", ".md", ".html", ".pt", ".safetensors", ".b2nd", ".py"))
@@ -46,6 +49,15 @@ def note_mixture(folder: str | Path) -> str | None:
         f"{folder} holds images and DICOM files: the images are read, and {len(found)} DICOM files or more are not; the"
         f" first is {show_name(str(found[0]))}. Give the DICOM files in a folder of their own to have them read"
     )
+
+
+def tell_mixture(folder: str | Path) -> str:
+    """Say on the log where DICOM files among images are not read; what it said, in few words, empty where nothing."""
+    line = note_mixture(folder)
+    if line is None:
+        return ""
+    logger.warning("%s", line)
+    return "; DICOM files in it are not read"
 
 
 def _is_called_after(path: Path, stems: set[str]) -> bool:
