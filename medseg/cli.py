@@ -248,6 +248,9 @@ def predict(
     ] = "nifti",
     contours: ContoursBy = Contours.exact,
     seg_type: SegTypeBy = SegType.binary,
+    with_identity: Annotated[
+        bool, typer.Option("--with-identity", help="Name files of DICOM after patient, study and series.")
+    ] = False,
     save_probabilities: Annotated[bool, typer.Option("--save-probabilities", help="Write those too.")] = False,
     part: Annotated[str | None, typer.Option(help="1/4: the first of four shares of the folder.")] = None,
     max_ram_gb: Annotated[float | None, typer.Option(help="Memory to keep to.")] = None,
@@ -268,7 +271,7 @@ def predict(
             source, output, model=model, folds=parse_folds(folds), device=device, engine=engine.value,
             precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
             spacing_mm=parse_numbers(spacing_mm), file_format=format_, contours=contours.value,
-            seg_type=seg_type.value, save_probabilities=save_probabilities,
+            seg_type=seg_type.value, with_identity=with_identity, save_probabilities=save_probabilities,
             part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
             rules=channels,
         )  # fmt: skip

@@ -27,6 +27,7 @@ def predict_source(
     rules: str | None = None,
     contours: Contours = "exact",
     seg_type: SegType = "binary",
+    with_identity: bool = False,
     **options: Any,
 ) -> list[CaseOutcome]:
     """Segment every scan that is found, and say how the source was read.
@@ -39,6 +40,8 @@ def predict_source(
             (``refuse``, ``interpolate``).
         rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the channels' names where None.
         contours, seg_type: of the DICOM objects that are written (``ObjectOptions``).
+        with_identity: of DICOM: whether files are named after patient, study and series; by keys that tell nobody
+            where False.
         options: as for ``predict_cases``.
     Returns:
         an outcome per case.
@@ -50,6 +53,15 @@ def predict_source(
         from medseg.io.dicom.scans import find_scans
 
         dicom = find_scans(source, channels, rules=rules, tilt=tilt, gaps=gaps)
+        if with_identity:
+            from medseg.io.dicom.identity_names import name_by_identity
+
+            dicom = name_by_identity(dicom)
+    elif with_identity:
+        raise DatasetError(
+            "--with-identity names files after the patients of DICOM scans, and there is none", code="bad_option",
+            file=source, remedy="Leave it out: masks are named after their scans' files",
+        )  # fmt: skip
     elif rules is not None:
         raise DatasetError(
             "--channels says which DICOM series is which channel, and there is none", code="bad_rule", file=source,

@@ -16,6 +16,7 @@ from medseg.inference import Predictor
 from medseg.inference.folders.objects import ObjectOptions
 from medseg.inference.folders.source import predict_source
 from medseg.io import read_image
+from medseg.io.dicom.identity_names import make_slug
 from medseg.io.dicom.seg_read import read_probabilities, read_seg, read_seg_mask
 from medseg.io.dicom.sr_read import read_report
 from medseg.io.probabilities import name_channels, name_files
@@ -130,6 +131,16 @@ def test_smooth_contours_say_what_they_change_or_are_refused(predictor: Predicto
             assert outcome.code == "smooth_changes_volume"
             assert "--contours exact" in outcome.remedy
             assert not list((tmp_path / "out").glob(f"{outcome.case}*"))
+
+
+def test_files_tell_the_patient_where_that_is_asked_for(predictor: Predictor, tree: Path, tmp_path: Path) -> None:
+    (case, _) = (outcome.case for outcome in predict_source(predictor, tree, tmp_path / "a", with_identity=True))
+    patient = pydicom.dcmread(next((tree / "axial").iterdir())).PatientID
+    assert case.startswith(f"{make_slug(patient)}_")
+    keys = [outcome.case for outcome in predict_source(predictor, tree, tmp_path / "b")]
+    assert any(case.endswith(key) for key in keys)
+    with pytest.raises(DatasetError, match="there is none"):
+        predict_source(predictor, tmp_path / "b", tmp_path / "c", with_identity=True)
 
 
 def test_options_without_their_format_are_refused(predictor: Predictor) -> None:
