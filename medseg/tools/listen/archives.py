@@ -126,6 +126,8 @@ def _open_association(archive: Archive, ae_title: str, paths: Sequence[Path]) ->
     if not association.is_established:
         why = "turned away" if association.is_rejected else "no connection"
         raise NotTakenError(f"C-STORE: {why}")
+    if association.dul.socket is not None and association.dul.socket.socket is not None:
+        association.dul.socket.socket.settimeout(ANSWER_S)  # else, half an answer would be waited for for ever
     try:
         yield association
     finally:

@@ -48,7 +48,7 @@ def require_pacs() -> None:
     _config.LOG_HANDLER_LEVEL = "none"
     for name in ("pynetdicom", dicomweb_client.__name__, "urllib3"):
         library = logging.getLogger(name)
-        library.addHandler(logging.NullHandler())
+        library.setLevel(logging.CRITICAL + 1)
         library.propagate = False
 
 

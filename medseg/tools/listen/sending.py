@@ -26,7 +26,7 @@ def send_results(queue: Queue, name: str, rules: Rules, ae_title: str) -> bool:
     Returns:
         True where the case came to an end; False where it should be tried again later.
     Raises:
-        OSError: the disk does not take a note.
+        OSError, FormatError: the disk does not take a note, or does not give it back.
     """
     record = try_record(queue, SENDING, name)
     if record is None:
@@ -40,6 +40,7 @@ def send_results(queue: Queue, name: str, rules: Rules, ae_title: str) -> bool:
         try:
             record = _send_to(queue, name, record, archive_name, rules, ae_title)
         except NotTakenError as error:
+            record = queue.read_record(SENDING, name)  # which knows what was taken before
             count = record.sendings.get(archive_name, 0) + 1
             record = record.model_copy(update={"sendings": {**record.sendings, archive_name: count}})
             queue.write_record(SENDING, name, record)

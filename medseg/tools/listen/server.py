@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, AssociationServer
 
 from medseg.tools.listen.gate import Gate
 
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 5.0
 
 
-class BoundedServer(ThreadedAssociationServer):
+class BoundedServer(AssociationServer):
     """Turns connections away where there are too many.
 
     Args:
         most: connections at one time.
         instance_bytes: of one instance.
     """
-
-    daemon_threads = True
 
     def __init__(self, *arguments: Any, most: int, instance_bytes: int, **options: Any) -> None:
         self.most, self.instance_bytes = most, instance_bytes
@@ -45,9 +43,13 @@ class BoundedServer(ThreadedAssociationServer):
         self.server_close()
         end = time.monotonic() + _STOP_SECONDS
         associations = self.active_associations
+        established = [association for association in associations if association.is_established]
         for association in associations:
-            association.abort(block=False)
-        for association in associations:
+            if association.is_established:
+                association.abort(block=False)
+            else:
+                association.dul.kill_dul()  # its own thread then ends by itself
+        for association in established:
             association.join(max(0.0, end - time.monotonic()))
 
 
@@ -58,6 +60,8 @@ class BoundedHandler(RequestHandler):
 
     def _create_association(self) -> Association:
         association = super()._create_association()
+        # The end of the program waits for none of them; what was not answered will be sent again.
+        association.daemon = association.dul.daemon = True
         gate = Gate(self.request, self.server.instance_bytes)
         # The library reads whatever length a sender states into memory; there is no other place to bound it.
         setattr(association.dul.socket, "recv", gate.read)  # noqa: B010

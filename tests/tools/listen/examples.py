@@ -22,7 +22,7 @@ EXPLICIT = "1.2.840.10008.1.2.1"
 QUIET_S = 0.2
 
 
-def write_series(folder: Path, number: int = 1, count: int = 9, **header: Any) -> list[Path]:
+def write_series(folder: Path, number: int = 1, count: int = 5, **header: Any) -> list[Path]:
     """A series of small slices that a test's model can segment; another for each number."""
     planes: list[Plane] = [replace(plane, shape=(14, 15)) for plane in pile(count)]
     uids = {"SeriesInstanceUID": f"1.2.826.0.1.3680043.8.498.{number}", "SeriesNumber": number}

@@ -40,7 +40,7 @@ def test_a_series_becomes_seg_and_sr_in_the_archive(
         (name,) = listener.queue.list_cases("done")
         record = listener.queue.read_record("done", name)
         assert record.rules == ("organ",)
-        assert record.instances == 9
+        assert record.instances == 5
         assert all(result.sent == ("pacs",) for result in record.results)
         classes = sorted(read_class(path) for path in archive.objects)
     assert classes == ["1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.88.33"]
@@ -61,9 +61,9 @@ def read_class(path: Path) -> str:
 
 
 def test_what_no_rule_fits_is_kept_as_unused(tmp_path: Path, model: Path) -> None:
-    rules = write_rules(tmp_path / "rules.json", model, rule={"body_part": "HEAD*", "description": "*thorax*"})
+    rules = write_rules(tmp_path / "rules.json", model, rule={"body_part": "head*", "description": "*thorax*"})
     with run_listener(tmp_path / "queue", rules) as (listener, port):
-        send(port, write_series(tmp_path / "head", 1, BodyPartExamined="Head"))
+        send(port, write_series(tmp_path / "head", 1, BodyPartExamined="HEAD"))
         send(port, write_series(tmp_path / "chest", 2, BodyPartExamined="CHEST"))
         send(port, write_series(tmp_path / "other", 3, BodyPartExamined="HEAD", SeriesDescription="legs"))
         work_off(listener, "done", "unused")
@@ -77,7 +77,7 @@ def test_a_bad_series_fails_with_its_reason_and_the_others_go_on(tmp_path: Path,
     rules = write_rules(tmp_path / "rules.json", model)
     with run_listener(tmp_path / "queue", rules) as (listener, port):
         gap = write_series(tmp_path / "gap", 1)
-        send(port, gap[:4] + gap[5:])
+        send(port, gap[:2] + gap[3:])
         send(port, write_series(tmp_path / "good", 2))
         work_off(listener, "done", "failed")
         (failed,) = listener.queue.list_cases("failed")
@@ -87,9 +87,9 @@ def test_a_bad_series_fails_with_its_reason_and_the_others_go_on(tmp_path: Path,
         assert problem.rule == "organ"
         assert len(listener.queue.list_cases("done")) == 1
         # What was missing comes late: the case is made whole and segmented again.
-        send(port, gap[4:5])
+        send(port, gap[2:3])
         work_off(listener, "done")
-        assert listener.queue.read_record("done", failed).instances == 9
+        assert listener.queue.read_record("done", failed).instances == 5
 
 
 def test_what_comes_again_is_not_done_again(tmp_path: Path, model: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_study_waits_for_all_its_series(tmp_path: Path) -> None:
         work_off(listener, "done")
         (name,) = listener.queue.list_cases("done")
         record = listener.queue.read_record("done", name)
-        assert record.instances == 18
+        assert record.instances == 10
         assert len(record.results) == 2
 
 
