@@ -45,7 +45,7 @@ TO_LPSED_DEGREES, _FOLLOWED_AFFINE = 10.0, 2
 # Of the smaller scan's field of view so much has to lie within the other's; below the second share it is said.
 _LEAST_SHARED, _WELL_SHARED = 0.25, 0.5
 # A patient is no more than this much larger or smaller in one scan than in another, and seldom lies turned by more.
-_MOST_STRETCH, _MOSTTO_LPS_DEGREES = 1.25, 45.0
+_MOST_STRETCH, _MOST_TURN_DEGREES = 1.25, 45.0
 # By how much of itself the metric must improve for nine further degrees of freedom to be trusted (our choice).
 _CLEARLY_BETTER = 0.05
 
@@ -207,7 +207,7 @@ def _list_doubts(found: Registration) -> list[str]:
     doubts = []
     if found.shared < _WELL_SHARED:
         doubts.append(f"only {found.shared:.0%} of the smaller field of view lies within the other scan")
-    if found.turn_degrees > _MOSTTO_LPS_DEGREES:
+    if found.turn_degrees > _MOST_TURN_DEGREES:
         doubts.append(f"the scan was turned by {found.turn_degrees:.0f} degrees")
     return doubts
 

@@ -14,7 +14,7 @@ from medseg.grids.registration.search import Registration, register_scans
 
 # Registered either way round, no point of the moving field of view may land further apart than this, or than so many
 # voxels of the coarser scan along their longest side (our choice, from CT with PET and MR of the tests' patients).
-_MOST_DISAGREEMENT_MM, _MOST_DISAGREEMENT_VOXELS = 5.0, 1.5
+_MOST_DISAGREEMENT_MM, _MOST_DISAGREEMENT_VOXELS = 5.0, 2.0
 _REMEDY = (
     "Look at both scans side by side: register them in a viewer and give them as NIfTI on one grid, or leave this one"
     " out"

@@ -99,7 +99,7 @@ def predict_cases(
         "spacing_mm": ", ".join(map(str, spacing_mm or ())) or "as in the files",
         **({"nonfinite": nonfinite} if nonfinite != "refuse" else {}),
         **options.describe(),
-        **({"dicom": f"tilt {dicom.tilt}, gaps {dicom.gaps}, {dicom.rules}"} if dicom is not None else {}),
+        **({"dicom": dicom.describe()} if dicom is not None else {}),
     }
     details = {
         "model": predictor.digest,

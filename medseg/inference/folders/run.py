@@ -47,6 +47,7 @@ from medseg.io.dicom.source import DicomSource
 from medseg.io.files import NIFTI_ENDINGS, split_ending
 
 if TYPE_CHECKING:
+    from medseg.io.dicom.channel_transforms import ChannelTransform
     from medseg.io.dicom.scans import DicomScans  # which loads pydicom
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Reading:
         source: the DICOM series that it was read from; None of other files.
         notes: what is doubtful about that series, a line each.
         shown: its first channel, where pictures of it are drawn.
+        transforms: how series of other frames of reference were registered to its first channel.
     """
 
     case: Case
@@ -75,6 +77,7 @@ class Reading:
     source: DicomSource | None = None
     notes: tuple[str, ...] = ()
     shown: Volume | None = None
+    transforms: tuple[ChannelTransform, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,20 +157,23 @@ class FolderRun:
             if entry is not None:
                 return Reading(case, inputs, entry=entry)
             self._check_room(self.look_ahead(case))
-            volume, source, notes = self._read_volume(case)
+            volume, source, notes, transforms = self._read_volume(case)
             channels, value_bytes = len(volume.array), volume.array.itemsize
             self._check_room(expect_size(volume.geometry, channels, value_bytes, self.predictor.members))
             scan = self.predictor.prepare(volume)
             size = measure_size(scan, channels, value_bytes)
             shown = Volume(volume.array[:1], volume.geometry, volume.channels[:1]) if self.draws else None
-            return Reading(case, inputs, scan, size, source=source, notes=notes, shown=shown)
+            return Reading(case, inputs, scan, size, source=source, notes=notes, shown=shown, transforms=transforms)
         except BaseException as error:  # in a thread; one case's fault, whatever it is, never stops the others
             return Reading(case, inputs, entry=Entry(_name_fault(error, case), inputs))
 
-    def _read_volume(self, case: Case) -> tuple[Volume, DicomSource | None, tuple[str, ...]]:
+    def _read_volume(
+        self, case: Case
+    ) -> tuple[Volume, DicomSource | None, tuple[str, ...], tuple[ChannelTransform, ...]]:
         if self.dicom is not None:
-            return self.dicom.read(case.name)
-        return read_volume(case, self.predictor.model.plan.channels, spacing_mm=self.spacing_mm), None, ()
+            scan = self.dicom.read(case.name)
+            return scan.volume, scan.source, scan.notes, scan.transforms
+        return read_volume(case, self.predictor.model.plan.channels, spacing_mm=self.spacing_mm), None, (), ()
 
     def look_ahead(self, case: Case) -> ScanSize | None:
         """How large a scan is by its header; None where only reading it tells."""
@@ -302,6 +308,11 @@ class FolderRun:
         names = write_prediction(
             prediction, reading.case, self.output, self.formats, labels, save_probabilities=self.save_probabilities
         )
+        if reading.transforms:
+            from medseg.io.dicom.channel_transforms import write_transforms
+
+            names.append(f"{reading.case.name}.transforms.json")
+            write_transforms(self.output / names[-1], reading.transforms)
         written = WrittenObjects()
         if reading.source is not None:
             try:

@@ -24,6 +24,7 @@ def predict_source(
     *,
     tilt: str = "refuse",
     gaps: str = "refuse",
+    register: str = "refuse",
     rules: str | None = None,
     contours: Contours = "exact",
     seg_type: SegType = "binary",
@@ -38,7 +39,9 @@ def predict_source(
         output: the folder for masks and ``run.json``.
         tilt, gaps: of DICOM: what becomes of a tilted gantry's planes (``refuse``, ``resample``) and of missing slices
             (``refuse``, ``interpolate``).
-        rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the channels' names where None.
+        register: of DICOM: what becomes of channels of other frames of reference (``refuse``, ``rigid``).
+        rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the model's own rules, else by
+            the channels' names, where None.
         contours, seg_type: of the DICOM objects that are written (``ObjectOptions``).
         with_identity: of DICOM: whether files are named after patient, study and series; by keys that tell nobody
             where False.
@@ -50,9 +53,13 @@ def predict_source(
     """
     channels, dicom = predictor.model.plan.channels, None
     if is_dicom_tree(source):
+        from medseg.io.dicom.channel_rules import unite_rules
         from medseg.io.dicom.scans import find_scans
 
-        dicom = find_scans(source, channels, rules=rules, tilt=tilt, gaps=gaps)
+        known = unite_rules([model.record.channel_rules for model in predictor.models], rules)
+        dicom = find_scans(source, channels, rules=rules, known=known, tilt=tilt, gaps=gaps, register=register)
+        for line in dicom.tell_left():
+            logger.info("%s: %s", source, line)
         if with_identity:
             from medseg.io.dicom.identity_names import name_by_identity
 

@@ -73,6 +73,27 @@ def settle_rules(
     return tuple(stated.get(channel, basis[channel]) for channel in channels)
 
 
+def unite_rules(models: Iterable[Sequence[ChannelRule]], text: str | None = None) -> tuple[ChannelRule, ...]:
+    """The rules of models that are averaged.
+
+    Args:
+        models: the rules of each; none of a model that does not know them.
+        text: what the user states, which then has to do where the models contradict one another.
+    Returns:
+        the first model's that has some; none where no model has, or they contradict one another.
+    Raises:
+        DatasetError: they do and the user states nothing.
+    """
+    known = [tuple(rules) for rules in models if rules]
+    asked = {tuple(rule.model_copy(update={"familiar": ()}) for rule in rules) for rules in known}
+    if len(asked) < 2:
+        return known[0] if known else ()
+    if text is None:
+        shown = " against ".join(repr("; ".join(map(tell_rule, rules))) for rules in sorted(asked, key=repr))
+        raise _refuse(f"the models were trained on series by different rules, {shown}")
+    return ()
+
+
 def read_rules(text: str) -> tuple[ChannelRule, ...]:
     """The rules of a data set that is to be made.
 

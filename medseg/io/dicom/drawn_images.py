@@ -9,7 +9,8 @@ from pathlib import Path
 from medseg.core.dataset import Case, ImageSource
 from medseg.core.errors import DatasetError, FormatError, MedsegError
 from medseg.core.volume import Volume
-from medseg.io.dicom.import_plan import name_channel, number_patients
+from medseg.io.dicom.channel_rules import name_channel
+from medseg.io.dicom.import_plan import number_patients
 from medseg.io.dicom.read import read_series
 from medseg.io.dicom.reading import DicomReading
 from medseg.io.dicom.scans import name_case

@@ -12,14 +12,12 @@ from pathlib import Path
 from medseg.core.channel_rules import ChannelRule
 from medseg.core.dataset import Case, Dataset, ImageSource
 from medseg.core.errors import DatasetError, MedsegError, show_name
-from medseg.core.volume import Volume
 from medseg.io.dicom.channel_choice import check_register, choose_channels, list_fitting, require_frame
 from medseg.io.dicom.channel_reading import ScanReading, read_channels
 from medseg.io.dicom.channel_rules import fits, settle_rules, tell_rule
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import plan_stack
 from medseg.io.dicom.series import DicomSeries, DicomTree
-from medseg.io.dicom.source import DicomSource
 
 _KEY_DIGITS = 8
 
@@ -50,18 +48,19 @@ class DicomScans:
         registered = f", register {self.register}" if len(self.rules) > 1 else ""
         return f"tilt {self.tilt}, gaps {self.gaps}{registered}, {rules}"
 
+    def tell_left(self) -> list[str]:
+        """A line for each reason why scans are left, with the first of them and how many."""
+        reasons: dict[str, list[DicomSeries]] = defaultdict(list)
+        for series, reason in self.left:
+            reasons[reason].append(series)
+        return [f"left: {len(group)} series, the first {group[0].name}: {reason}" for reason, group in reasons.items()]
+
     def list_files(self, name: str) -> tuple[Path, ...]:
         """All files of a case."""
         return tuple(dict.fromkeys(file for series in self.series[name] for file in series.files))
 
-    def read(self, name: str) -> tuple[Volume, DicomSource, tuple[str, ...]]:
-        """The volume of a case on its first channel's grid, where its planes came from and what is doubtful; raises as
-        ``read_channels``."""
-        reading = self.read_scan(name)
-        return reading.volume, reading.source, reading.notes
-
-    def read_scan(self, name: str) -> ScanReading:
-        """As ``read``, with how channels were brought together."""
+    def read(self, name: str) -> ScanReading:
+        """The volume of a case on its first channel's grid; raises as ``read_channels``."""
         return read_channels(self.rules, self.series[name], tilt=self.tilt, gaps=self.gaps, register=self.register)
 
 

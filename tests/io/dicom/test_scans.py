@@ -32,7 +32,8 @@ def test_a_study_s_series_become_channels_on_the_first_one_s_grid(tmp_path: Path
     case = scans.dataset.cases[0]
     assert [source.path.parent.name for source in case.images] == ["ct", "pet0"]
     assert len(scans.list_files(case.name)) == 12 + 6
-    volume, source, notes = scans.read(case.name)
+    scan = scans.read(case.name)
+    volume, source, notes = scan.volume, scan.source, scan.notes
     assert (volume.channels, source.modality, source.geometry) == (CHANNELS, "CT", volume.geometry)
     index = np.stack(np.meshgrid(*map(np.arange, volume.geometry.shape), indexing="ij"), axis=-1)
     world_lps = volume.geometry.to_world(index) * (-1, -1, 1)
