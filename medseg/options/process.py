@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Of errors of resources, those that come before anything is done; and commands that do not do again what they did.
 NOT_STARTED = ("no_device", "no_room", "in_use")
-GO_ON = ("run", "demo", "preprocess", "train", "predict")
+GO_ON = ("run", "demo", "preprocess", "train", "predict", "listen")
 
 
 @contextlib.contextmanager

@@ -52,6 +52,7 @@ def test_a_series_becomes_seg_and_sr_in_the_archive(
     seg = next(path for path in archive.objects if read_class(path).endswith("66.4"))
     (mask,) = (tmp_path / "folder").glob("*.nii.gz")
     wanted = read_image(mask)
+    assert set(np.unique(wanted.array)) == {0, 1, 3}
     found = read_segmentation(seg, labels=CLASSES, like=wanted.geometry)
     assert np.array_equal(found.array, wanted.array[0])
 
