@@ -10,11 +10,11 @@ from typing import Any
 from matplotlib.ticker import MaxNLocator
 
 from medseg.core.results import Score
+from medseg.reporting.cells import Cell, Column, Table, label_cell
 from medseg.reporting.charts import Point
 from medseg.reporting.cohort import rank_label
 from medseg.reporting.palette import colour_number
 from medseg.reporting.quantities import DASH, format_change, format_number
-from medseg.reporting.tables import Cell, Column, Table, label_cell
 
 # The names that evaluation gives them in scores.csv.
 _VOLUMES = ("predicted_volume_ml", "reference_volume_ml")

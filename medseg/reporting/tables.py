@@ -3,70 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from medseg.core.manifest import CaseOutcome
 from medseg.core.results import Score
 from medseg.reporting.aggregates import number_of
+from medseg.reporting.cells import (
+    AXIAL,
+    Cell,
+    Column,
+    Table,
+    axial_cell,
+    border_cell,
+    label_cell,
+    mean_cell,
+    measured_cells,
+    number_cell,
+    quantity_cell,
+    score_cell,
+    score_number_cell,
+)
 from medseg.reporting.cohort import Course, MeasuredRow, rank_label
-from medseg.reporting.palette import colour_number
 from medseg.reporting.quantities import (
     DASH,
     explain_status,
     format_change,
-    format_interval,
     format_score,
-    format_value,
     title_of,
 )
 
-
-@dataclass(frozen=True)
-class Column:
-    """A column's heading, its unit, and whether it holds numbers (aligned right) or words."""
-
-    title: str
-    unit: str = ""
-    numeric: bool = False
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What stands in a cell.
-
-    Args:
-        text: what is read.
-        value: the number or text to sort by; None sorts last.
-        hint: a tooltip: why a value is missing, its definition or its error bar.
-        link: an anchor of the page.
-        kind: how it looks: ``missing``, ``alert``, ``quiet``, ``label``, ``long`` (wide words) or ``path``.
-        colour: the label's colour; None for cells without one.
-        rows: how many rows it spans; 0 leaves the cell out, because one above spans this row.
-    """
-
-    text: str
-    value: float | str | None = None
-    hint: str = ""
-    link: str = ""
-    kind: str = ""
-    colour: int | None = None
-    rows: int = 1
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table; ``sortable`` ones get buttons in their headings."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    sortable: bool = True
-
-
 # As many scores as fit on a printed page; scores.csv holds all of them.
 _CASE_METRICS = ("dice", "nsd", "hd95", "assd", "lesion_f1")
-AXIAL = Column("Axial diameters", "mm", True, "longest × perpendicular, in one axial slice")
 
 
 def tabulate_overview(rows: Sequence[MeasuredRow], summary: Mapping[str, Any], names: Sequence[str]) -> Table:
@@ -89,7 +56,7 @@ def tabulate_overview(rows: Sequence[MeasuredRow], summary: Mapping[str, Any], n
     for name in _all_labels(names, [row.label for row in rows], list(scored)):
         cells = [label_cell(name, names)]
         if scored:
-            cells.append(_mean_cell(scored.get(name, {}).get("dice", {})))
+            cells.append(mean_cell(scored.get(name, {}).get("dice", {})))
         if rows:
             cells += _sum_cells([row for row in rows if row.label == name and row.instance == 0])
         lines.append(tuple(cells))
@@ -212,7 +179,7 @@ def tabulate_course(courses: Sequence[Course], names: Sequence[str], anchors: Ma
                     label_cell(course.label, names, 0 if number else len(course.points)),
                     Cell(str(point.day), point.day),
                     Cell(point.case, point.case, link=anchors.get(point.case, "")),
-                    _number_cell(point.volume_ml, "ml", "not known"),
+                    number_cell(point.volume_ml, "ml", "not known"),
                     *(
                         Cell(format_change(v, u), v, why if v is None else "", kind="missing" if v is None else "")
                         for v, u in changes
@@ -270,52 +237,6 @@ def tabulate_outcomes(outcomes: Sequence[CaseOutcome]) -> Table:
     return Table(tuple(Column(title) for title in titles), lines, sortable=False)
 
 
-def label_cell(name: str, names: Sequence[str], rows: int = 1) -> Cell:
-    """A label's name with its colour."""
-    return Cell(name, name, kind="label", colour=colour_number(names, name), rows=rows)
-
-
-def score_cell(score: Score | None) -> Cell:
-    """A score, or a dash whose tooltip says why there is none."""
-    if score is None:
-        return Cell(DASH, None, "not scored", kind="missing")
-    hint = "" if score.status == "ok" else explain_status(score.status)
-    kind = "missing" if score.value is None else "alert" if hint else ""
-    return Cell(format_score(score.value, score.unit), score.value, hint, kind=kind)
-
-
-def quantity_cell(row: MeasuredRow, quantity: str, unit: str) -> Cell:
-    """A measurement with its error bar, its definition as tooltip, or a dash that says why it is not known."""
-    found = row.quantities.get(quantity)
-    if found is None or found.value is None:
-        return Cell(DASH, None, explain_status(row.status(quantity)), kind="missing")
-    hint = found.definition if found.low is None else f"{found.definition}; in brackets its 95 % error bar"
-    return Cell(format_interval(found.value, found.low, found.high, unit), found.value, hint)
-
-
-def axial_cell(row: MeasuredRow) -> Cell:
-    """The longest axial diameter and its perpendicular: ``43.2 × 21.0``."""
-    longest = quantity_cell(row, "diameter_axial_mm", "mm")
-    across = quantity_cell(row, "diameter_perpendicular_mm", "mm")
-    if longest.kind == "missing":
-        return longest
-    return Cell(f"{longest.text} × {across.text}", longest.value, longest.hint)
-
-
-def border_cell(row: MeasuredRow) -> Cell:
-    """``yes`` where the mask touches the scan's border."""
-    value = row.value("touches_border")
-    if value is None:
-        return Cell(DASH, None, explain_status(row.status("touches_border")), kind="missing")
-    return Cell("yes" if value else "no", value, kind="alert" if value else "quiet")
-
-
-def measured_cells(row: MeasuredRow) -> list[Cell]:
-    """Volume, lesions, axial diameters and border of a label in a case."""
-    lesions = quantity_cell(row, "lesion_count", "count")
-    return [quantity_cell(row, "volume_ml", "ml"), lesions, axial_cell(row), border_cell(row)]
-
-
 def _identity_columns(rows: Sequence[MeasuredRow]) -> tuple[Column, ...]:
     columns = [Column("Case")]
     if any(row.patient != row.case for row in rows):
@@ -329,31 +250,9 @@ def _identity_cells(row: MeasuredRow, columns: Sequence[Column], anchors: Mappin
     cells = {
         "Case": Cell(row.case, row.case, link=anchors.get(row.case, "")),
         "Patient": Cell(row.patient, row.patient),
-        "Day": _number_cell(row.day, "count", "no day is known"),
+        "Day": number_cell(row.day, "count", "no day is known"),
     }
     return [cells[column.title] for column in columns]
-
-
-def _number_cell(value: float | None, unit: str, why_missing: str) -> Cell:
-    missing = value is None
-    return Cell(format_value(value, unit), value, why_missing if missing else "", kind="missing" if missing else "")
-
-
-def _score_number_cell(value: float | None, unit: str) -> Cell:
-    missing = value is None
-    hint = "no case has a value" if missing else ""
-    return Cell(format_score(value, unit), value, hint, kind="missing" if missing else "")
-
-
-def _mean_cell(entry: Mapping[str, Any]) -> Cell:
-    mean, unit = number_of(entry, "finite_mean"), entry.get("unit", "")
-    if mean is None:
-        return Cell(DASH, None, "no case has a value", kind="missing")
-    low, high = number_of(entry, "low"), number_of(entry, "high")
-    interval = "" if low is None or high is None else f" [{format_score(low, unit)}, {format_score(high, unit)}]"
-    infinite = entry.get("n", 0) - entry.get("finite_n", 0)
-    hint = "infinite values (one of the two masks is empty) are left out of the mean" if infinite else ""
-    return Cell(f"{format_score(mean, unit)}{interval}{f' + {infinite} × ∞' if infinite else ''}", mean, hint)
 
 
 def _spread_cells(metric: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
@@ -367,8 +266,8 @@ def _spread_cells(metric: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         Cell(title, metric, entry.get("definition", "")),
         Cell(str(entry.get("n", 0)), entry.get("n", 0)),
-        _mean_cell(entry),
-        _score_number_cell(number_of(entry, "median"), unit),
+        mean_cell(entry),
+        score_number_cell(number_of(entry, "median"), unit),
         Cell(quartiles, low, kind="missing" if low is None else ""),
         Cell(statuses or "all ok", statuses, hint, kind="long" if statuses else "quiet"),
     )
@@ -380,8 +279,8 @@ def _sum_cells(rows: Sequence[MeasuredRow]) -> list[Cell]:
     there = sum(volume > 0 for volume in volumes)
     return [
         Cell(f"{there} of {len(rows)}", there),
-        _number_cell(sum(volumes) if volumes else None, "ml", "no volume is known"),
-        _number_cell(sum(lesions) if lesions else None, "count", "no count is known"),
+        number_cell(sum(volumes) if volumes else None, "ml", "no volume is known"),
+        number_cell(sum(lesions) if lesions else None, "count", "no count is known"),
     ]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from medseg.reporting.cells import Cell, Column, Table, label_cell
 from medseg.reporting.quantities import DASH, format_change, format_interval, format_number
-from medseg.reporting.tables import Cell, Column, Table, label_cell
 from medseg.reporting.timelines import PatientTimeline, ScanOfPatient, Sighting, Total
 
 _AGAINST = ("baseline", "previous", "nadir")
