@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+from pydantic import Field
 
 from medseg.core.channel_rules import ChannelRule
 from medseg.core.drawing import LoadImage, MaskDrawing
 from medseg.core.errors import FormatError, MedsegError
+from medseg.core.label_codes import LabelCodes
 from medseg.core.labels import LabelScheme
 from medseg.core.records import Record
 
@@ -91,6 +95,7 @@ class Dataset:
         notes: what was decided while reading, a line each, for the user.
         spacing_mm: the spacing to use for files that have none (pictures).
         channel_rules: which DICOM series each channel was made from; empty where nothing says so.
+        codes: what labels are in DICOM's vocabulary, by label; empty where nothing says so.
     """
 
     root: Path
@@ -104,6 +109,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     spacing_mm: tuple[float, ...] | None = None
     channel_rules: tuple[ChannelRule, ...] = ()
+    codes: Mapping[str, LabelCodes] = field(default_factory=dict)
 
     def with_names(self, channels: tuple[str, ...], labels: LabelScheme, notes: tuple[str, ...] = ()) -> Dataset:
         """The same data set with its channels and labels named."""
@@ -144,6 +150,7 @@ class _DatasetRecord(Record):
     notes: tuple[str, ...]
     spacing_mm: tuple[float, ...] | None
     channel_rules: tuple[ChannelRule, ...] = ()
+    codes: dict[str, LabelCodes] = Field(default_factory=dict)
 
 
 def write_dataset(path: str | Path, dataset: Dataset) -> None:
@@ -159,6 +166,7 @@ def write_dataset(path: str | Path, dataset: Dataset) -> None:
         notes=dataset.notes,
         spacing_mm=dataset.spacing_mm,
         channel_rules=dataset.channel_rules,
+        codes=dict(dataset.codes),
     ).write(path)
 
 
@@ -179,6 +187,7 @@ def read_dataset(path: str | Path) -> Dataset:
         notes=record.notes,
         spacing_mm=record.spacing_mm,
         channel_rules=record.channel_rules,
+        codes=record.codes,
     )
 
 

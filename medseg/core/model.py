@@ -9,13 +9,14 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from medseg.core.channel_rules import ChannelRule, check_rules
+from medseg.core.label_codes import LabelCodes
 from medseg.core.labels import LabelScheme
 from medseg.core.plugins import Plugin
 from medseg.core.records import Record, hash_json
 
 FORMAT = "medseg-model-1"
 # Entries that came later: left out where they say nothing, so that records with and without them have one hash.
-_LATER = ("channel_rules",)
+_LATER = ("channel_rules", "codes")
 
 
 class Rule(Record):
@@ -222,6 +223,7 @@ class ModelRecord(Record):
         volume_errors: how far its volumes lie from true ones; None where nobody has learnt them (imported models).
         channel_rules: which DICOM series is which channel, one for each, as the data set was made with; empty where it
             was not made from DICOM.
+        codes: what its labels are in DICOM's vocabulary, as the data set says; of the others their names tell.
         files: SHA-256 of every other file of the folder.
         sha256: of all other entries, filled in as the record is written; empty where it was not written yet.
     """
@@ -238,6 +240,7 @@ class ModelRecord(Record):
     familiar: Familiar | None = None
     volume_errors: VolumeErrors | None = None
     channel_rules: tuple[ChannelRule, ...] = ()
+    codes: dict[str, LabelCodes] = Field(default_factory=dict)
     files: dict[str, str] = Field(default_factory=dict)
     sha256: str = ""
 
@@ -252,6 +255,12 @@ class ModelRecord(Record):
     @model_validator(mode="after")
     def _check_channel_rules(self) -> Self:
         check_rules(self.channel_rules, self.channels)
+        return self
+
+    @model_validator(mode="after")
+    def _check_codes(self) -> Self:
+        if strangers := sorted(self.codes.keys() - set(self.labels.names)):
+            raise ValueError(f"codes of {', '.join(strangers)}, the labels are {', '.join(self.labels.names)}")
         return self
 
     @model_validator(mode="after")

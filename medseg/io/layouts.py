@@ -145,6 +145,7 @@ def read_layout(
         notes=(*dataset.notes, *notes, *note_shortfall(dataset, names), *note_elsewhere(dataset, folder)),
         spacing_mm=None if spacing_mm is None else tuple(spacing_mm),
         channel_rules=keep_rules(names.channel_rules, dataset.channels),
+        codes=names.codes,
     )
     dataset = split_colours(refuse_names(dataset))
     return dataset if channels is None else rename_channels(dataset, channels)

@@ -10,6 +10,7 @@ from typing import Any
 
 from medseg.core.channel_rules import ChannelRule, check_rules
 from medseg.core.errors import DatasetError, FormatError
+from medseg.core.label_codes import LabelCodes
 from medseg.core.labels import LabelScheme
 from medseg.core.records import read_json
 
@@ -23,6 +24,7 @@ class Names:
         channels: in order; ``()`` where it says none.
         labels: the scheme; None where it says none.
         channel_rules: which DICOM series each channel was made from; empty where it says none.
+        codes: what labels are in DICOM's vocabulary; empty where it says nothing.
         content: the whole file; empty where there is none.
         file: the file; None where there is none.
     """
@@ -31,6 +33,7 @@ class Names:
     channels: tuple[str, ...] = ()
     labels: LabelScheme | None = None
     channel_rules: tuple[ChannelRule, ...] = ()
+    codes: Mapping[str, LabelCodes] = field(default_factory=dict)
     content: Mapping[str, Any] = field(default_factory=dict)
     file: Path | None = None
 
@@ -54,11 +57,13 @@ def read_names(folder: Path) -> Names:
         raise FormatError("expected an object with labels and channels", code="bad_record", file=file)
     entry = content.get("channel_names", content.get("modality"))
     channels = _read_channels(entry, file) if entry else ()
+    labels = _read_scheme(content, file) if content.get("labels") else None
     return Names(
         name=str(content.get("name") or ""),
         channels=channels,
         channel_rules=_read_rules(content, channels, file),
-        labels=_read_scheme(content, file) if content.get("labels") else None,
+        labels=labels,
+        codes=read_codes(content, labels, file),
         content=content,
         file=file,
     )
@@ -86,6 +91,15 @@ def _read_rules(content: Mapping[str, Any], channels: tuple[str, ...], file: Pat
     except ValueError as error:
         raise FormatError(str(error), code="bad_record", file=file, remedy=remedy) from None
     return rules
+
+
+def read_codes(content: Mapping[str, Any], labels: LabelScheme | None, file: str | Path) -> dict[str, LabelCodes]:
+    """What a ``dataset.json`` says under ``codes`` of its labels; empty where it says nothing; raises FormatError."""
+    if not content.get("codes"):
+        return {}
+    from medseg.io.dicom.codes import parse_codes  # pydicom's dictionary, which no other data set needs
+
+    return parse_codes(content["codes"], labels=None if labels is None else labels.names, file=file)
 
 
 def _read_scheme(content: Mapping[str, Any], file: Path) -> LabelScheme:

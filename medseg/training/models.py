@@ -13,6 +13,7 @@ from medseg.core.channel_rules import keep_rules
 from medseg.core.dataset import Dataset
 from medseg.core.errors import MedsegError, ModelError
 from medseg.core.fingerprint import Fingerprint
+from medseg.core.label_codes import keep_codes
 from medseg.core.model import Familiar, Member, ModelRecord, Rule
 from medseg.core.plan import Configuration, Plan
 from medseg.core.results import Score, read_rows
@@ -80,6 +81,7 @@ def build_model(space: Workspace, dataset: Dataset, configurations: Sequence[str
             familiar=_describe_training(space, plan, used[best.configuration]),
             volume_errors=errors,
             channel_rules=keep_rules(dataset.channel_rules, plan.channels),
+            codes=keep_codes(dataset.codes, plan.labels.names),
         )
         finish_model(folder, final, record)
         add_self_test(folder)

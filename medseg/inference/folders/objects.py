@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from medseg.io.dicom.source import DicomSource
 from medseg.io.probabilities import name_channels
 
 if TYPE_CHECKING:
+    from medseg.io.dicom.codes import Meaning
     from medseg.io.dicom.maker import Maker
     from medseg.io.dicom.seg_write import WrittenSeg
 
@@ -98,6 +100,13 @@ class ObjectWriter:
     formats: Sequence[str]
     options: ObjectOptions
 
+    @cached_property
+    def meanings(self) -> dict[str, Meaning]:
+        """What the model says of its labels in codes."""
+        from medseg.io.dicom.codes import list_meanings
+
+        return list_meanings(self.predictor.model.record.codes)
+
     def write(self, prediction: Prediction, case: str, source: DicomSource, shown: Volume | None) -> WrittenObjects:
         """Write a case's objects, each read back and compared before it stands there.
 
@@ -150,7 +159,7 @@ class ObjectWriter:
         channels = dict(zip(name_channels(labels), prediction.probabilities, strict=True))
         seg = write_seg_probabilities(
             self.output / name, {label: channels[label] for label in labels.names}, prediction.segmentation.geometry,
-            labels, source, maker=maker,
+            labels, source, meanings=self.meanings, maker=maker,
         )  # fmt: skip
         written.files[name] = f"DICOM SEG, probabilities, of {', '.join(labels.names)}"
         written.notes += seg.notes
@@ -169,7 +178,7 @@ class ObjectWriter:
         kind: Literal["binary", "labelmap"] = "labelmap" if self.options.seg_type == "labelmap" else "binary"
         seg = write_seg(
             self.output / name, prediction.segmentation, labels, source, kind=kind,
-            lesion_labels=labels.names if "sr" in self.formats else (), maker=maker,
+            lesion_labels=labels.names if "sr" in self.formats else (), meanings=self.meanings, maker=maker,
         )  # fmt: skip
         counts = {label: sum(segment.label == label for segment in seg.segments) for label in labels.names}
         parts = (f"{label} ({count})" if count > 1 else label for label, count in counts.items() if count)
@@ -188,7 +197,13 @@ class ObjectWriter:
         name, labels = f"{case}{OBJECTS['rtstruct']}", self.predictor.model.plan.labels
         contours = self.options.contours
         found = write_rtstruct(
-            self.output / name, prediction.segmentation, labels, source, contours=contours, maker=maker
+            self.output / name,
+            prediction.segmentation,
+            labels,
+            source,
+            contours=contours,
+            meanings=self.meanings,
+            maker=maker,
         )
         written.files[name] = f"RTSTRUCT, {contours} contours, of {', '.join(roi.name for roi in found.rois)}"
         written.notes += found.notes

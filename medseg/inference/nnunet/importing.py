@@ -16,9 +16,10 @@ from medseg.inference.familiarity import familiar_from_nnunet
 from medseg.inference.model_folder import finish_model, write_weights
 from medseg.inference.nnunet.find import ModelFolder
 from medseg.inference.nnunet.json_files import read_object
-from medseg.inference.nnunet.plans import SourcePlan
+from medseg.inference.nnunet.plans import DATASET, SourcePlan
 from medseg.inference.nnunet.stage import Fold, Keep, Stage, check_cascade, find_first_stage, read_stage
 from medseg.inference.self_test import add_self_test
+from medseg.io.naming import read_codes
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +148,7 @@ def _describe(model: ModelFolder, stages: Sequence[Stage], verdict: Verdict) -> 
         mirror_axes=stage.mirror_axes,
         provenance=provenance,
         familiar=_read_familiar(model, stage.source),
+        codes=read_codes(read_object(model.path / DATASET), stage.source.plan.labels, model.path / DATASET),
     )
 
 

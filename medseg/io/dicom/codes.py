@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from medseg.core.errors import FormatError, show_name
-from medseg.io.guard import check_regular
+from medseg.core.label_codes import LabelCodes
 
 # Names of structures in words (singular, lower case) and their keyword in pydicom.sr.codedict, SNOMED CT throughout.
 _NAMED_ALIKE = (
@@ -39,9 +38,6 @@ _ABNORMAL = {
 _SIDES = {"left": "Left", "l": "Left", "right": "Right", "r": "Right"}
 _PLURALS = {"metastases": "metastasis", "vertebrae": "vertebra", "masses": "mass", "ovaries": "ovary"}
 _LONGEST_PHRASE = 3
-# DICOM PS3.5, 6.2: SH takes 16 characters, LO 64.
-_LONGEST = {"value": 16, "scheme": 16, "meaning": 64}
-_LARGEST_FILE_BYTES = 1 << 22
 
 
 class Code(NamedTuple):
@@ -136,54 +132,59 @@ def find_code(keyword: str, scheme: str = "SCT") -> Code:
         ) from None  # fmt: skip
 
 
-def read_meanings(path: str | Path) -> dict[str, Meaning]:
-    """What a data set says of its labels.
+def parse_codes(content: Any, *, labels: Collection[str] | None, file: str | Path) -> dict[str, LabelCodes]:
+    """What a data set says of its labels, as its ``dataset.json`` has it under ``codes``.
 
     Args:
-        path: JSON: ``{"label": {"category": C, "type": C, "region": C, "side": C}}``; each C a keyword (``"Liver"``,
+        content: ``{"label": {"type": C, "category": C, "region": C, "side": C}}``; each C a keyword (``"Liver"``,
             ``"DCM:..."``) or ``{"value": ..., "scheme": ..., "meaning": ...}``; only ``type`` must be there.
+        labels: of the data set; None where they are not known.
+        file: where it was read, for the message.
     Returns:
         the codes by label.
     Raises:
-        FormatError: the file is missing or no such JSON, a keyword is unknown, a code is too long for DICOM.
+        FormatError: not of this form, a label or keyword is unknown, a code is too long for DICOM.
     """
-    if check_regular(path) > _LARGEST_FILE_BYTES:
-        raise FormatError("the file is far too large for a list of codes", code="bad_codes", file=path)
     try:
-        content = json.loads(Path(path).read_text("utf-8"))
         if not isinstance(content, dict):
             raise ValueError(f"a {type(content).__name__} where labels and their codes are expected")
-        return {label: _parse_meaning(label, entry) for label, entry in content.items()}
-    except (ValueError, RecursionError) as error:
-        reason = error.reason if isinstance(error, FormatError) else f"no list of codes: {error}"
+        for label in content:
+            if labels is not None and label not in labels:
+                raise ValueError(f"codes of {show_name(label)!r}, the labels are {', '.join(labels)}")
+        return {label: _parse_entry(label, entry, file) for label, entry in content.items()}
+    except ValueError as error:
         raise FormatError(
-            reason, code="bad_codes", file=path, remedy='Write {"label": {"type": "Liver"}, ...}'
-        ) from None
+            error.reason if isinstance(error, FormatError) else str(error), code="bad_codes", file=file,
+            remedy='Write "codes": {"liver": {"type": "Liver"}, ...}, or leave them out',
+        ) from None  # fmt: skip
 
 
-def _parse_meaning(label: str, entry: Any) -> Meaning:
+def list_meanings(codes: Mapping[str, LabelCodes]) -> dict[str, Meaning]:
+    """What labels are, by label, as ``find_meaning`` takes it."""
+    return {label: _make_meaning(entry) for label, entry in codes.items()}
+
+
+def _make_meaning(entry: LabelCodes) -> Meaning:
+    category, region, side = (
+        None if code is None else Code(*code) for code in (entry.category, entry.region, entry.side)
+    )
+    return Meaning(category or find_code("AnatomicalStructure"), Code(*entry.type), region, side)
+
+
+def _parse_entry(label: str, entry: Any, file: str | Path) -> LabelCodes:
     fields = ("category", "type", "region", "side")
     if not isinstance(entry, dict) or "type" not in entry or set(entry) - set(fields):
         raise ValueError(f"{show_name(label)} has {sorted(entry) if isinstance(entry, dict) else 'no fields'}, expected"
                          f" type and any of {', '.join(fields)}")  # fmt: skip
-    found = {field: _parse_code(entry[field]) for field in entry}
-    return Meaning(
-        found.get("category") or find_code("AnatomicalStructure"), found["type"], found.get("region"), found.get("side")
-    )
+    return LabelCodes.parse({field: _parse_code(entry[field]) for field in entry}, file=file)
 
 
-def _parse_code(entry: Any) -> Code:
+def _parse_code(entry: Any) -> tuple[str, str, str]:
     if isinstance(entry, str):
         scheme, _, keyword = entry.rpartition(":")
-        return find_code(keyword, scheme or "SCT")
-    if (
-        not isinstance(entry, dict)
-        or set(entry) != set(_LONGEST)
-        or not all(isinstance(v, str) for v in entry.values())
-    ):
+        found = find_code(keyword, scheme or "SCT")
+        return found.value, found.scheme, found.meaning
+    keys = ("value", "scheme", "meaning")
+    if not isinstance(entry, dict) or set(entry) != set(keys) or not all(isinstance(v, str) for v in entry.values()):
         raise ValueError("a code that is neither a keyword nor value, scheme and meaning")
-    for field, longest in _LONGEST.items():
-        text = entry[field]
-        if not 0 < len(text) <= longest or "\\" in text or not text.isprintable():
-            raise ValueError(f"the {field} of a code is {show_name(text)[:80]!r}, expected 1 to {longest} letters")
-    return Code(**entry)
+    return entry["value"], entry["scheme"], entry["meaning"]

@@ -302,8 +302,8 @@ def _describe(segment: Segment, maker: Maker) -> Any:
 def _save(path: Path, content: Any, segments: tuple[Segment, ...], check: Callable[[Path], None]) -> WrittenSeg:
     with atomic_path(path, check) as temporary, quiet():
         content.save_as(temporary)
-    unknown = [segment.label for segment in segments if not segment.meaning.known]
-    notes = [f"no code is known for {label!r}: written as tissue" for label in dict.fromkeys(unknown)]
+    unknown = dict.fromkeys(repr(segment.label) for segment in segments if not segment.meaning.known)
+    notes = [f"no code is known for {', '.join(unknown)}: written as tissue"] if unknown else []
     return WrittenSeg(
         path, str(content.SOPClassUID), str(content.SOPInstanceUID), str(content.SeriesInstanceUID), segments,
         tuple(notes),

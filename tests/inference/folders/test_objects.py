@@ -11,11 +11,13 @@ from typer.testing import CliRunner
 
 from medseg.cli import app
 from medseg.core.errors import DatasetError
+from medseg.core.label_codes import LabelCodes
 from medseg.core.records import read_json
 from medseg.inference import Predictor
 from medseg.inference.folders.objects import ObjectOptions
 from medseg.inference.folders.source import predict_source
 from medseg.io import read_image
+from medseg.io.dicom.codes import Code, find_code
 from medseg.io.dicom.identity_names import make_slug
 from medseg.io.dicom.seg_read import read_probabilities, read_seg, read_seg_mask
 from medseg.io.dicom.sr_read import read_report
@@ -89,6 +91,22 @@ def test_fractional_holds_the_probabilities_and_the_report_is_of_the_mask(
         uid = str(pydicom.dcmread(measured).SOPInstanceUID)
         groups = read_report(out / f"{case}.sr.dcm")
         assert {group.segment[0] for group in groups if group.segment} == {uid}
+
+
+def test_codes_of_the_model_are_those_of_its_objects(predictor: Predictor, tree: Path, tmp_path: Path) -> None:
+    label = predictor.model.plan.labels.names[0]
+    codes = {label: LabelCodes(type=("A-1", "99OURS", "Our own structure"), region=("10200004", "SCT", "Liver"))}
+    model = replace(predictor.model, record=predictor.model.record.model_copy(update={"codes": codes}))
+    coded = replace(predictor, models=(model, *predictor.models[1:]))
+    record = predict(coded, tree, tmp_path / "out", "dicom-seg,rtstruct")
+    for case in (entry["case"] for entry in record["cases"]):
+        segments = read_seg(tmp_path / "out" / f"{case}.seg.dcm").segments.values()
+        (own,) = [segment for segment in segments if segment.name == label]
+        assert own.kind == Code("A-1", "99OURS", "Our own structure")
+        assert own.region == Code("10200004", "SCT", "Liver")
+        assert own.category == find_code("AnatomicalStructure")
+        unknown = [text for text in record["warnings"] if "no code is known" in text]
+        assert not any(repr(label) in text for text in unknown)
 
 
 def test_fractional_alone_keeps_no_other_file(predictor: Predictor, tree: Path, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from pydicom.sr.codedict import codes
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom import codes as ours
-from medseg.io.dicom.codes import Code, find_code, find_meaning, read_meanings
+from medseg.io.dicom.codes import Code, find_code, find_meaning, list_meanings, parse_codes
 from medseg.io.dicom.palette import find_colour
 from medseg.io.dicom.uids import derive_uid, make_uid
 
@@ -60,15 +58,15 @@ def test_every_keyword_is_in_the_dictionary(keyword: str) -> None:
     assert len(found.meaning) <= 64
 
 
-def test_a_data_set_gives_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "codes.json"
+def test_a_data_set_gives_its_own() -> None:
     own = {"value": "A-1", "scheme": "99OURS", "meaning": "Our own structure"}
-    path.write_text(json.dumps({
+    content = {
         "liver": {"type": "Spleen", "side": "Right"},
         "x": {"category": "MorphologicallyAbnormalStructure", "type": own, "region": "DCM:Device"},
-    }))  # fmt: skip
-    found = read_meanings(path)
+    }
+    found = list_meanings(parse_codes(content, labels=["liver", "x", "pancreas"], file="dataset.json"))
     assert find_meaning("liver", found).kind == find_code("Spleen")
+    assert find_meaning("liver", found).category == find_code("AnatomicalStructure")
     assert find_meaning("x", found).kind == Code("A-1", "99OURS", "Our own structure")
     assert find_meaning("x", found).region == find_code("Device", "DCM")
     assert find_meaning("pancreas", found).kind == find_code("Pancreas")
@@ -77,9 +75,7 @@ def test_a_data_set_gives_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("[]", "a list where labels"),
-        ("{", "no list of codes"),
-        ("[" * 5000, "no list of codes"),
+        ([], "a list where labels"),
         ({"liver": "Liver"}, "liver has no fields"),
         ({"liver": {"region": "Liver"}}, r"has \['region'\], expected type"),
         ({"liver": {"type": "NoSuchThing"}}, "no code is called NoSuchThing in SCT"),
@@ -87,15 +83,15 @@ def test_a_data_set_gives_its_own(tmp_path: Path) -> None:
         ({"liver": {"type": "XXX:Liver"}}, "no code is called Liver in XXX"),
         ({"liver": {"type": {"value": "1" * 17, "scheme": "S", "meaning": "m"}}}, "the value of a code"),
         ({"liver": {"type": {"value": "1", "scheme": "S", "meaning": "a\\b"}}}, "the meaning of a code"),
+        ({"liver": {"type": {"value": "1", "scheme": "S", "meaning": " "}}}, "the meaning of a code"),
         ({"liver": {"type": {"value": "1", "scheme": "S"}}}, "neither a keyword nor"),
+        ({"spleen": {"type": "Spleen"}}, "codes of 'spleen', the labels are liver"),
     ],
 )
-def test_bad_lists_are_refused(tmp_path: Path, content: Any, reason: str) -> None:
-    path = tmp_path / "codes.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+def test_bad_lists_are_refused(content: Any, reason: str) -> None:
     with pytest.raises(FormatError, match=reason) as caught:
-        read_meanings(path)
-    assert caught.value.file == str(path)
+        parse_codes(content, labels=["liver"], file="dataset.json")
+    assert caught.value.file == "dataset.json"
 
 
 def test_identifiers() -> None:
