@@ -41,9 +41,12 @@ from medseg.options.words import (
     NonfiniteBy,
     Plugins,
     Precision,
+    Register,
+    RegisterBy,
     SampleBy,
     SegType,
     SegTypeBy,
+    SeriesRules,
     Settings,
     Space,
     SpacingMm,
@@ -259,7 +262,8 @@ def predict(
     nonfinite: NonfiniteBy = Nonfinite.refuse,
     tilt: TiltedBy = Tilt.refuse,
     gaps: GapsBy = Gaps.refuse,
-    channels: Annotated[str | None, typer.Option(help="Of DICOM: 'CT: Modality=CT; PET: SeriesNumber=4'.")] = None,
+    register: RegisterBy = Register.refuse,
+    channels: SeriesRules = None,
     plugin: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -273,7 +277,7 @@ def predict(
             spacing_mm=parse_numbers(spacing_mm), file_format=format_, contours=contours.value,
             seg_type=seg_type.value, with_identity=with_identity, save_probabilities=save_probabilities,
             part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
-            rules=channels,
+            register=register.value, rules=channels,
         )  # fmt: skip
     finish(result, json)
 

@@ -9,7 +9,19 @@ import typer
 
 from medseg.options.process import catch_errors, finish
 from medseg.options.values import parse_seconds
-from medseg.options.words import Device, Gaps, GapsBy, Json, Plugins, Target, Tilt, TiltedBy
+from medseg.options.words import (
+    Device,
+    Gaps,
+    GapsBy,
+    Json,
+    Plugins,
+    Register,
+    RegisterBy,
+    SeriesRules,
+    Target,
+    Tilt,
+    TiltedBy,
+)
 
 
 def demo(
@@ -48,16 +60,21 @@ def import_dicom(
     labels: Annotated[
         Path | None, typer.Option(metavar="ROIS_JSON", help="Which structures are which label; a draft is written.")
     ] = None,
-    modality: Annotated[str, typer.Option(help="Of the scans to take, such as CT.")] = "",
+    modality: Annotated[str, typer.Option(help="Of the scans to take, such as CT; or --channels.")] = "",
+    channels: SeriesRules = None,
     tilt: TiltedBy = Tilt.refuse,
     gaps: GapsBy = Gaps.refuse,
+    register: RegisterBy = Register.refuse,
     json: Json = False,
 ) -> None:
     """Turn DICOM scans with RTSTRUCT or SEG into a data set."""
     with catch_errors():
         from medseg.tools.import_dicom import import_dicom as convert
 
-        result = convert(tree, dataset, labels=labels, modality=modality, tilt=tilt.value, gaps=gaps.value)
+        result = convert(
+            tree, dataset, labels=labels, modality=modality, channels=channels, tilt=tilt.value, gaps=gaps.value,
+            register=register.value,
+        )  # fmt: skip
     finish(result, json)
 
 

@@ -48,6 +48,13 @@ class Gaps(StrEnum):
     interpolate = "interpolate"
 
 
+class Register(StrEnum):
+    """What becomes of DICOM channels that lie in different frames of reference."""
+
+    refuse = "refuse"
+    rigid = "rigid"
+
+
 class Contours(StrEnum):
     """How the contours of an RTSTRUCT run."""
 
@@ -113,6 +120,14 @@ NonfiniteBy = Annotated[
     Nonfinite, typer.Option("--nonfinite", help="NaN and infinite voxels: refuse the case, or fill them and say so.")
 ]
 TiltedBy = Annotated[Tilt, typer.Option("--tilt", help="A tilted gantry's scans: refuse them, or resample them.")]
+RegisterBy = Annotated[
+    Register,
+    typer.Option("--register", help="DICOM channels of other frames of reference: refuse, or move rigidly."),
+]
+SeriesRules = Annotated[
+    str | None,
+    typer.Option("--channels", help="Which DICOM series is which channel: 'CT: Modality=CT; PET: SeriesNumber=4'."),
+]
 GapsBy = Annotated[Gaps, typer.Option("--gaps", help="Missing DICOM slices: refuse the scan, or interpolate.")]
 ContoursBy = Annotated[
     Contours,
