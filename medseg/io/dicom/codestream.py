@@ -39,7 +39,7 @@ def inspect_codestream(data: bytes, transfer_syntax_uid: str) -> Codestream:
     """
     if transfer_syntax_uid == RLE:
         return _inspect_rle(data)
-    if not data.rstrip(b"\0").endswith(_END):
+    if not data.rstrip(b"\0\xff").endswith(_END):  # fragments are filled up to even length with either
         raise ValueError("the compressed frame breaks off before its end")
     start = data.find(_START_2000, 0, _LARGEST_BOXES_BYTES)  # some writers leave the boxes of a JP2 file around it
     if start == 0 or (start > 0 and data[4:8] == _BOX):

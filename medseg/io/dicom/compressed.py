@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medseg.compute.child import ChildError, Limits, ask_child
 from medseg.compute.devices import count_cores
-from medseg.core.errors import FormatError
+from medseg.core.errors import FormatError, show_name
 from medseg.io.decoding import BYTES_PER_SECOND, EXTRA_MEMORY_BYTES, MEMORY_PER_BYTE, SECONDS
 from medseg.io.dicom.bytes_window import REMEDY, open_window
 from medseg.io.dicom.fragments import Fragment, list_fragments, split_frames
@@ -24,6 +24,16 @@ COMPRESSED_SYNTAXES = tuple(
     "1.2.840.10008.1.2." + last
     for last in ("5", "4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "4.201", "4.202", "4.203")
 )
+# Those that may lose something; some files of the last two do not.
+LOSSY_SYNTAXES = frozenset("1.2.840.10008.1.2.4." + last for last in ("50", "51", "81", "91", "203"))
+# Names that pydicom's list lacks: of a private syntax that scanners have written, and of the standard's latest.
+_NAMES = {
+    "1.2.840.113619.5.2": "GE Private Implicit VR Big Endian Pixels",
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
 SCRIPT = Path(__file__).with_name("pixel_child.py")
 # A child's answer is copied once more; a batch of this size keeps asking cheap and memory small.
 _BATCH_BYTES = 1 << 25
@@ -46,6 +56,16 @@ class Packed(NamedTuple):
     number: int
     pixels: PixelFormat
     fragments: list[Fragment]
+
+
+def name_syntax(transfer_syntax_uid: str) -> str:
+    """A transfer syntax for messages: its name where it has one, and its UID."""
+    from pydicom.config import IGNORE
+    from pydicom.uid import UID
+
+    shown = show_name(transfer_syntax_uid)[:64]
+    name = _NAMES.get(transfer_syntax_uid) or UID(shown, IGNORE).name
+    return shown if name == shown else f"{name} ({shown})"
 
 
 def locate_frames(path: Path, pixels: PixelFormat, offset: int) -> list[list[Fragment]]:

@@ -22,6 +22,8 @@ from medseg.io.dicom.codestream import RLE, inspect_codestream
 
 # First choice first; each refuses what it cannot read, so that the next may try.
 _PLUGINS = ("pyjpegls", "pylibjpeg", "gdcm", "pydicom")
+# pydicom keeps GDCM from 12 bits under the name of JPEG Extended; by that of lossless JPEG it decodes what is there.
+_ASKED_AS = {"1.2.840.10008.1.2.4.51": "1.2.840.10008.1.2.4.57"}
 _ITEM = b"\xfe\xff\x00\xe0"
 # What libjpeg, in GDCM, writes to the console while it fills the rest of a damaged frame with whatever it has.
 _COMPLAINTS = (b"Corrupt JPEG data", b"Premature end", b"Invalid JPEG", b"Bogus")
@@ -78,7 +80,7 @@ def _decode(data: bytes, request: dict[str, Any]) -> NDArray[Any]:
 def _try_plugins(data: bytes, request: dict[str, Any]) -> NDArray[Any]:
     from pydicom.pixels.decoders.base import get_decoder
 
-    decoder = get_decoder(request["syntax"])
+    decoder = get_decoder(_ASKED_AS.get(request["syntax"], request["syntax"]))
     available = decoder.available_plugins
     names = [name for name in _PLUGINS if name in available]
     if not names:

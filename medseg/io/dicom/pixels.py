@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from medseg.compute.devices import count_cores
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY
-from medseg.io.dicom.compressed import COMPRESSED_SYNTAXES, Packed, decode_frames, locate_frames
+from medseg.io.dicom.compressed import (
+    COMPRESSED_SYNTAXES,
+    LOSSY_SYNTAXES,
+    Packed,
+    decode_frames,
+    locate_frames,
+    name_syntax,
+)
 from medseg.io.dicom.headers import FrameHeader, PixelFormat
 from medseg.io.dicom.native import count_plane_bytes, read_native
 from medseg.io.dicom.stored_values import Marks, type_of_words
@@ -76,7 +83,13 @@ def read_frames(frames: Sequence[FrameHeader]) -> PixelStack:
     marks = Marks(len(frames))
     _fill(stored, marks, frames, formats)
     array, padded, notes = scale_frames(stored, frames, marks)
-    return PixelStack(array.transpose(2, 1, 0), padded, notes)
+    return PixelStack(array.transpose(2, 1, 0), padded, (*notes, *_note_loss(formats)))
+
+
+def _note_loss(formats: Sequence[PixelFormat]) -> list[str]:
+    lossy = sorted({pixels.transfer_syntax_uid for pixels in formats} & LOSSY_SYNTAXES)
+    said = "values may differ from those that were measured"
+    return [f"compressed with loss ({name_syntax(uid)}): {said}" for uid in lossy]
 
 
 def _check_format(frame: FrameHeader) -> PixelFormat:
@@ -146,9 +159,16 @@ def _fill(stored: NDArray[Any], marks: Marks, frames: Sequence[FrameHeader], for
 
 
 def _is_native(pixels: PixelFormat) -> bool:
-    """Whether pixels are uncompressed: as the file says, or as their size says where it was written wrongly."""
+    """Whether pixels are uncompressed: as the file says, or as their size says where it was written wrongly.
+
+    Not so of a syntax that is not known: a private one may have another order of bytes, as GE's has.
+    """
     if pixels.transfer_syntax_uid in NATIVE_SYNTAXES:
         return True
+    return pixels.transfer_syntax_uid in COMPRESSED_SYNTAXES and _is_plain(pixels)
+
+
+def _is_plain(pixels: PixelFormat) -> bool:
     return pixels.size is not None and 0 <= pixels.size - count_plane_bytes(pixels) * pixels.frames <= 1
 
 
@@ -163,7 +183,7 @@ def _locate(file: _File) -> list[Packed]:
     pixels, offset = file.pixels, file.pixels.offset
     if pixels.transfer_syntax_uid not in COMPRESSED_SYNTAXES:
         raise FormatError(
-            f"transfer syntax {ascii(pixels.transfer_syntax_uid)[1:-1][:64]} is none that can be decoded",
+            f"its pixels are written as {name_syntax(pixels.transfer_syntax_uid)}, which cannot be decoded",
             code="unknown_syntax", file=file.path, remedy="Have the archive send it uncompressed",
         )  # fmt: skip
     if pixels.size is not None or offset is None:
