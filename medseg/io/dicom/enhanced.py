@@ -165,6 +165,7 @@ def _read_scale(groups: _Groups, header: FrameHeader) -> Scale:
             slope=1.0 if slope is None else slope,
             intercept=0.0 if intercept is None else intercept,
             unit=unit,
+            stated=(slope is not None, intercept is not None),
         )
     if header.modality == "PT":
         scale = _read_activity(groups, scale, stated=transform is not None)
@@ -181,7 +182,7 @@ def _read_activity(groups: _Groups, scale: Scale, stated: bool) -> Scale:
     slope, intercept = (_number(mapping.get(f"RealWorldValue{name}")) for name in ("Slope", "Intercept"))
     if stated or slope is None:
         return replace(scale, unit=unit)
-    return replace(scale, slope=slope, intercept=intercept or 0.0, unit=unit)
+    return replace(scale, slope=slope, intercept=intercept or 0.0, unit=unit, stated=(True, True))
 
 
 def _read_moment(groups: _Groups, whole: Moment) -> Moment:

@@ -151,6 +151,7 @@ def _meaning(plane: FrameHeader) -> tuple[str, str]:
 
 
 _DIVISIONS: tuple[tuple[Callable[[Sequence[FrameHeader]], _Groups], str, str], ...] = (
+    (_divide_by(lambda plane: plane.modality, lambda plane: plane.modality[:16]), "mixed_modality", "modalities"),
     (
         _divide_by(lambda plane: plane.frame_of_reference_uid, lambda plane: f"of {plane.frame_of_reference_uid[:64]}"),
         "mixed_frame_of_reference",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from medseg.core.errors import DatasetError, FormatError, MedsegError
@@ -11,6 +10,7 @@ from medseg.io.dicom.grids import split_grids
 from medseg.io.dicom.header_reading import ReadHeader
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import IMAGE, name_kind
+from medseg.io.dicom.lost_files import explain_no_dicom, note_lost, note_strays
 from medseg.io.dicom.moments import split_moments
 from medseg.io.dicom.pixel_bytes import hold_same_pixels
 from medseg.io.dicom.series import DicomSeries, DicomTree
@@ -38,35 +38,20 @@ def find_series(folder: str | Path) -> DicomTree:
     lost: list[Path] = []
     for read in read_headers(files):
         if read.problem is None and read.header is None:
-            empty = _is_empty(read.path)
-            unused.append((read.path, "the file is empty" if empty else "no DICOM file"))
-            lost += [read.path] if empty else []
+            reason, was_one = explain_no_dicom(read.path)
+            unused.append((read.path, reason))
+            lost += [read.path] if was_one else []
         elif not read.series_uid:
             unused.append((read.path, read.problem.reason if read.problem else "it names no series"))
             lost.append(read.path)
         else:
             by_series.setdefault(read.series_uid, []).append(read)
     series = [found for group in by_series.values() for found in _sort_series(group, unused)]
-    series = [_note_lost(one, lost) for one in series] if lost else series
+    # A damaged file may name a series that is none.
+    lost += [group[0].path for group in by_series.values() if len(group) == 1 and group[0].header is None]
+    series = note_strays(note_lost(series, lost) if lost else series)
     series.sort(key=lambda one: (one.study_uid, one.planes[0].series_number or 0, one.series_uid))
     return DicomTree(root, tuple(series), tuple(sorted(unused)))
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        return path.stat().st_size == 0
-    except OSError:
-        return False
-
-
-def _note_lost(series: DicomSeries, lost: Sequence[Path]) -> DicomSeries:
-    """A series beside whose files lie empty or damaged ones of which nobody knows whose they were."""
-    folders = {path.parent for path in series.files}
-    count = sum(path.parent in folders for path in lost)
-    if not count:
-        return series
-    note = f"{count} empty or damaged files beside it name no series: if they were slices of it, slices are missing"
-    return replace(series, notes=(*series.notes, note))
 
 
 def _sort_series(group: Sequence[ReadHeader], unused: _Unused) -> list[DicomSeries]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from medseg.core.errors import FormatError
 from medseg.io.dicom.elements import Elements, read_elements
 from medseg.io.dicom.fields import Fields, read_time
-from medseg.io.dicom.headers import FrameHeader, Moment, PixelFormat, Place, Scale
+from medseg.io.dicom.headers import COLOURS, GREYS, FrameHeader, Moment, PixelFormat, Place, Scale
 
 _CHARACTER_SET, _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE = 0x00080005, 0x00080008, 0x00080016, 0x00080018
 _STUDY_DATE, _ACQUISITION_DATE_TIME, _ACQUISITION_TIME = 0x00080020, 0x0008002A, 0x00080032
@@ -167,7 +167,14 @@ def _check_format(pixels: PixelFormat, elements: Elements, fields: Fields) -> No
             f"it declares {pixels.bits_stored} of {pixels.bits_allocated} bits up to bit {pixels.high_bit}",
             code="bad_data_type", file=fields.path, remedy="Export the series again",
         )  # fmt: skip
-    if elements.size is not None and pixels.photometric in ("MONOCHROME1", "MONOCHROME2"):
+    if pixels.photometric and pixels.photometric not in COLOURS.union(GREYS):
+        raise fields.refuse(_PHOTOMETRIC, "MONOCHROME2 or another of the standard's", fields.bytes_of(_PHOTOMETRIC))
+    if pixels.photometric in GREYS and pixels.samples != 1:
+        raise FormatError(
+            f"it declares grey levels ({pixels.photometric}) of {pixels.samples} values each, expected 1",
+            code="bad_header", file=fields.path, remedy="Export the series again",
+        )  # fmt: skip
+    if elements.size is not None and pixels.photometric in GREYS:
         values = pixels.rows * pixels.columns * pixels.samples * pixels.frames
         declared = math.ceil(values * pixels.bits_allocated / 8)
         if elements.size < declared:
@@ -214,6 +221,7 @@ def _read_scale(fields: Fields, pixels: PixelFormat) -> Scale:
         0.0 if intercept is None else intercept,
         fields.code(_UNITS) or fields.code(_RESCALE_TYPE),
         padding,
+        (slope is not None, intercept is not None),
     )
 
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# What the values of a pixel stand for (PhotometricInterpretation, PS3.3 C.7.6.3.1.2): one grey level, or colours.
+GREYS = ("MONOCHROME1", "MONOCHROME2")
+COLOURS = frozenset(
+    (
+        *("PALETTE COLOR", "RGB", "HSV", "ARGB", "CMYK", "XYB", "YBR_FULL", "YBR_FULL_422"),
+        *("YBR_PARTIAL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT"),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
@@ -66,12 +75,14 @@ class Scale:
         slope, intercept: stored value times slope plus intercept is the real one.
         unit: of the real ones, as the header names it (``HU``, ``BQML``, ...); empty where it does not.
         padding: the stored values, first and last, that stand for no measurement; None where there are none.
+        stated: whether the header states the slope, and the intercept; what it does not state is 1, and 0.
     """
 
     slope: float = 1.0
     intercept: float = 0.0
     unit: str = ""
     padding: tuple[int, int] | None = None
+    stated: tuple[bool, bool] = (True, True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from medseg.core.errors import show_name
-from medseg.io.dicom.headers import FrameHeader
+from medseg.io.dicom.headers import COLOURS, FrameHeader
 
 # What a series can be here.
 IMAGE, SEGMENTATION, CONTOURS = "image", "segmentation", "contours"
@@ -60,7 +60,7 @@ def _find_reason(header: FrameHeader) -> str:
     for word, reason in _PICTURE_TYPES.items():
         if word in words:
             return reason
-    if pixels.samples != 1 or not pixels.photometric.startswith("MONOCHROME"):
+    if pixels.samples != 1 or pixels.photometric in COLOURS:
         return f"a picture in colours ({pixels.photometric or 'unnamed'}), as screenshots are"
     if words & _LOCALIZER_TYPES:
         return "a localizer, by its image type"

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from medseg.core.errors import DatasetError, FormatError, GeometryError, MedsegError
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
+from medseg.io.dicom.brightness import check_scales
+from medseg.io.dicom.departures import find_lack, note_departures
 from medseg.io.dicom.evening import even_out, place_evenly, straighten
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import IMAGE
@@ -74,6 +76,9 @@ def plan_stack(series: DicomSeries, *, tilt: str = "refuse", gaps: str = "refuse
     fault = find_fault(stack) or find_doubt(stack)
     if fault is not None and not (gaps == "interpolate" and fault.code in _FILLABLE):
         raise fault
+    lack = find_lack(stack.planes)
+    if lack is not None:
+        raise lack
     if stack.tilt_degrees and tilt == "refuse":
         raise GeometryError(
             f"the planes lean by {stack.tilt_degrees:.1f} degrees off their normal, as a tilted gantry's do: from first"
@@ -92,7 +97,7 @@ def _read(series: DicomSeries, tilt: str, gaps: str) -> tuple[Volume, DicomSourc
     if even and not stack.tilt_degrees:  # its grid is known before a pixel is read
         check_geometry(make_geometry(stack), path)
     pixels = read_frames(stack.planes)
-    notes = [*series.notes, *note_stack(stack), *pixels.notes]
+    notes = [*series.notes, *note_stack(stack), *pixels.notes, *check_scales(pixels.array, stack.planes)]
     if pixels.padded_voxels:
         notes.append(f"{pixels.padded_voxels} voxels of padding were given the lowest value, {pixels.array.min():g}")
     array, geometry = _settle_grid(pixels.array, stack, even, notes)
@@ -175,11 +180,9 @@ def note_stack(stack: Stack) -> list[str]:
         stated = first.thickness_mm is not None and first.thickness_mm > 0
         what = "its stated thickness" if stated else "the spacing of its pixels, as no thickness is stated"
         return [f"a single slice: its extent along the normal, {stack.step_mm:.4g} mm, is {what}"]
-    notes = []
-    if (
-        stack.planes[0].modality == "CT"
-        and len({(plane.scale.slope, plane.scale.intercept) for plane in stack.planes}) > 1
-    ):
+    notes = note_departures(stack.planes)
+    differing = len({(plane.scale.slope, plane.scale.intercept) for plane in stack.planes}) > 1
+    if differing and stack.planes[0].modality == "CT" and not notes:
         notes.append("slope or intercept differs from slice to slice, which is odd for CT: compare their brightness")
     if first.thickness_mm and 0 < first.thickness_mm < NOTED_THINNESS * stack.step_mm:
         notes.append(

@@ -7,6 +7,7 @@ each of them contradicts the positions now and then.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -134,17 +135,24 @@ def lay_out(planes: Sequence[FrameHeader]) -> Stack:
     Raises:
         GeometryError: a plane has no place or no orientation.
     """
-    axes = read_axes(planes[0])
+    typical = _find_typical(planes)
+    axes = read_axes(typical)
     places = np.array([place_of(plane).position_mm for plane in planes]) @ axes.T
     order = np.argsort(places[:, 2], kind="stable")
     places = places[order] - places[order[0]]
     steps = np.sort(np.diff(places[:, 2]))
     apart = steps[steps > find_same_place_mm(places[:, 2])]
     step = float(apart[(len(apart) - 1) // 2]) if len(apart) else _guess_step(planes[0])
-    rows_mm, columns_mm = place_of(planes[0]).spacing_mm
+    rows_mm, columns_mm = place_of(typical).spacing_mm
     return Stack(
         tuple(planes[index] for index in order), axes, places[:, 2], places[:, :2], step, (columns_mm, rows_mm)
     )
+
+
+def _find_typical(planes: Sequence[FrameHeader]) -> FrameHeader:
+    """The first plane of those that agree exactly in orientation and spacing, of which there are most."""
+    stated = [(place_of(plane).orientation, place_of(plane).spacing_mm) for plane in planes]
+    return planes[stated.index(Counter(stated).most_common(1)[0][0])]
 
 
 def _guess_step(plane: FrameHeader) -> float:

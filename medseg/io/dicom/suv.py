@@ -37,6 +37,12 @@ _UNITS = {
     "BQML": "BQML", "BQ/ML": "BQML", "CNTS": "CNTS", "GML": "GML", "G/ML{SUVBW}": "GML", "{SUVBW}G/ML": "GML",
     SUV_UNIT.upper(): "GML",
 }  # fmt: skip
+# What all slices of a series share, and what SUV depends on.
+_SHARED = ("PatientWeight", "DecayCorrection", "SeriesDate", "SeriesTime", "CorrectedImage", "SUVType")
+_SHARED_OF_DRUG = (
+    *("RadionuclideTotalDose", "RadionuclideHalfLife"),
+    *("RadiopharmaceuticalStartTime", "RadiopharmaceuticalStartDateTime"),
+)
 _PHILIPS_OWNER, _PHILIPS_SUV, _PHILIPS_ACTIVITY = "Philips PET Private Group", 0x00, 0x09
 _GE_OWNER, _GE_SCAN_TIME = "GEMS_PETD_01", 0x0D
 _DATE_TIME = re.compile(r"^(\d{4})[.-]?(\d\d)[.-]?(\d\d)(\d\d):?(\d\d)?:?(\d\d)?(?:\.(\d{1,6}))?([+-]\d{4})?$")
@@ -45,7 +51,8 @@ _TAGS = {
     "CorrectedImage": 0x00280051, "DecayCorrection": 0x00541102, "PatientWeight": 0x00101030,
     "RadionuclideHalfLife": 0x00181075, "RadionuclideTotalDose": 0x00181074, "Units": 0x00541001,
     "RadiopharmaceuticalInformationSequence": 0x00540016, "RadiopharmaceuticalStartTime": 0x00181072,
-    "SUVType": 0x00541006, "SeriesTime": 0x00080031,
+    "SUVType": 0x00541006, "SeriesTime": 0x00080031, "SeriesDate": 0x00080021,
+    "RadiopharmaceuticalStartDateTime": 0x00181078,
 }  # fmt: skip
 
 
@@ -73,6 +80,7 @@ def scale_to_suv(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], tupl
         raise _refuse("Units", f"{len(units)} different units in one series, expected one", first)
     content = open_dataset(first.path)
     with quiet():
+        _check_agreement(content, frames)
         factor, notes = _find_factor(content, frames)
     scaled = [
         replace(
@@ -84,6 +92,29 @@ def scale_to_suv(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], tupl
         for frame in frames
     ]
     return scaled, notes
+
+
+def _check_agreement(content: Dataset, frames: Sequence[FrameHeader]) -> None:
+    """Refuse a series whose first and last file disagree in what all slices share: one of the two is damaged."""
+    first, last = frames[0], frames[-1]
+    if first.path == last.path:
+        return
+    other = open_dataset(last.path)
+    for keyword in _SHARED:
+        _check_same(keyword, content, other, first, last)
+    drugs: list[Any] = [file.get("RadiopharmaceuticalInformationSequence") or () for file in (content, other)]
+    for mine, its in zip(*drugs, strict=False):
+        for keyword in _SHARED_OF_DRUG:
+            _check_same(keyword, mine, its, first, last)
+
+
+def _check_same(keyword: str, mine: Dataset, its: Dataset, first: FrameHeader, last: FrameHeader) -> None:
+    values = [str(item.get(keyword) or "") for item in (mine, its)]
+    if values[0] != values[1]:
+        shown = " and ".join(
+            f"{value[:32]!a} in {one.path.name}" for value, one in zip(values, (first, last), strict=True)
+        )
+        raise _refuse(keyword, f"{shown}, expected one value for the series", first)
 
 
 def _find_factor(content: Dataset, frames: Sequence[FrameHeader]) -> tuple[float, tuple[str, ...]]:

@@ -66,7 +66,7 @@ def test_a_scale_that_one_slice_of_a_ct_lost_is_told(tmp_path: Path) -> None:
     planes = pile()
     write(tmp_path, [*planes[:3], planes[3].but(RescaleSlope=1 / 16), *planes[4:]])
     (series,) = find_series(tmp_path).images
-    assert any("slope or intercept differs" in note for note in read_series(series)[2])
+    assert any("states RescaleSlope 0.0625" in note for note in read_series(series)[2])
 
 
 def test_what_is_done_to_a_series_is_told(tmp_path: Path) -> None:

@@ -149,3 +149,17 @@ def test_what_leaves_it_open_is_refused_by_name(tmp_path, changes, drug, text):
 def test_one_series_has_one_unit(tmp_path):
     with pytest.raises(FormatError, match="2 different units"):
         scale_to_suv([save(tmp_path), save(tmp_path, name="b", Units="CNTS")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "drug", "text"),
+    [
+        ({"PatientWeight": 31.0}, None, "PatientWeight .*'71.0' in a and '31.0' in b"),
+        ({}, {"RadionuclideTotalDose": 7.5e8}, "RadionuclideTotalDose"),
+        ({}, {"RadiopharmaceuticalStartTime": "123000.00"}, "RadiopharmaceuticalStartTime"),
+    ],
+)
+def test_what_slices_share_is_one_value(tmp_path, changes, drug, text):
+    planes = [save(tmp_path), save(tmp_path, drug, name="b", **changes)]
+    with pytest.raises(FormatError, match=text):
+        scale_to_suv(planes)
