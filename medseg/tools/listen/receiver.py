@@ -46,7 +46,7 @@ def require_pacs() -> None:
 
     # What these libraries say in their logs may name patients: addresses of queries, values of elements.
     _config.LOG_HANDLER_LEVEL = "none"
-    for name in ("pynetdicom", dicomweb_client.__name__, "urllib3"):
+    for name in ("pynetdicom", "pydicom", dicomweb_client.__name__, "retrying", "urllib3"):
         library = logging.getLogger(name)
         library.setLevel(logging.CRITICAL + 1)
         library.propagate = False

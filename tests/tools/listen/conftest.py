@@ -21,7 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def collect_sockets() -> Iterator[None]:
     """pynetdicom leaves the sockets of connections that were cut or refused to the garbage collector."""
     yield

@@ -18,6 +18,8 @@ from medseg.tools.listen.queue import Queue, list_instances
 from medseg.tools.listen.receiver import NOT_UNDERSTOOD, OTHER_OBJECT, OUT_OF_RESOURCES, open_receiver
 from tests.tools.listen.examples import TITLE, associate, send, wait_for, write_rules, write_series
 
+pytestmark = pytest.mark.usefixtures("collect_sockets")
+
 
 @contextlib.contextmanager
 def receive(folder: Path, model: Path, **limits: Any) -> Iterator[tuple[Queue, int]]:

@@ -23,6 +23,8 @@ from tests.tools.listen.examples import (
     write_series,
 )
 
+pytestmark = pytest.mark.usefixtures("collect_sockets")
+
 
 def test_a_series_becomes_seg_and_sr_in_the_archive(
     tmp_path: Path, model: Path, caplog: pytest.LogCaptureFixture
