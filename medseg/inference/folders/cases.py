@@ -105,6 +105,7 @@ def predict_cases(
         "model": predictor.digest,
         "engine": f"{predictor.engine}: {predictor.engine_reason}",
         "layout": dataset.layout,
+        **({"dicom": [dicom.files]} if dicom is not None else {}),
         "channels": list(predictor.model.plan.channels),
         "volume_errors": describe_errors(
             *settle_errors(predictor.models, predictor.members, predictor.window.overlap, predictor.rules)

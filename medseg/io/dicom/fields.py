@@ -112,9 +112,10 @@ class Fields:
 
 
 def _decode(raw: bytes, character_sets: tuple[str, ...]) -> str:
-    from pydicom.charset import decode_bytes, python_encoding
+    from pydicom.charset import decode_bytes, default_encoding, python_encoding
 
-    codecs = [python_encoding.get(name, "ascii") for name in character_sets or ("",)]
+    # A set that is none is taken as pydicom takes it, so that an object that is written for a scan names it alike.
+    codecs = [python_encoding.get(name, default_encoding) for name in character_sets or ("",)]
     if len(codecs) == 1:
         return raw.decode(codecs[0], "backslashreplace")
     # pydicom remarks on what it cannot decode with the text itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +114,10 @@ def _parse_header(fields: Fields, series_uid: str) -> FrameHeader:
 
 def _digest(fields: Fields, tag: int) -> str:
     """What tells two values apart without keeping either; blanks, case and empty parts of a name do not count."""
-    value = b" ".join(fields.bytes_of(tag).upper().rstrip(b"^= ").split())
+    raw = fields.bytes_of(tag)
+    if not raw.isascii():  # who writes an object for a scan may write the same letters in another character set
+        raw = unicodedata.normalize("NFKC", fields.text(tag)).encode()
+    value = b" ".join(raw.upper().rstrip(b"^= ").split())
     return hashlib.blake2b(value, digest_size=16).hexdigest() if value else ""
 
 

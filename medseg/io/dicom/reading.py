@@ -6,7 +6,7 @@ Importing this module loads no DICOM library, as folders of other files need non
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,33 +100,34 @@ class DicomReading:
         return {"settings": {"tilt": self.tilt, "gaps": self.gaps}, "dicom": trees}
 
 
-def account_files(tree: DicomTree, used: Collection[Path]) -> dict[str, Any]:
+def account_files(tree: DicomTree, used: Collection[Path], reasons: Mapping[int, str] | None = None) -> dict[str, Any]:
     """How many files of a tree were used, and how many not, by reason; every file is counted once.
 
     Args:
         tree: as ``find_series`` gives it.
         used: the files that results come from.
+        reasons: why a series is not used, by its ``id``, where that is known.
     Returns:
         ``root``, ``files``, ``used`` and ``unused``, a list of counts with their reasons that with ``used`` make up
         ``files``.
     """
     counted: set[Path] = set()
-    reasons: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for series in tree.series:
         files = set(series.files) - counted
         counted |= files
         left = len(files - set(used))
         if left:
-            reasons[_name_reason(series)] += left
+            counts[(reasons or {}).get(id(series)) or _name_reason(series)] += left
     for path, reason in tree.unused:
         if path not in counted:
-            reasons["a copy of another file" if reason.startswith("a copy of ") else reason] += 1
+            counts["a copy of another file" if reason.startswith("a copy of ") else reason] += 1
             counted.add(path)
-    unused = [{"files": count, "reason": reason} for reason, count in reasons.most_common()]
+    unused = [{"files": count, "reason": reason} for reason, count in counts.most_common()]
     return {
         "root": show_name(str(tree.root)),
         "files": tree.file_count,
-        "used": tree.file_count - sum(reasons.values()),
+        "used": tree.file_count - sum(counts.values()),
         "unused": unused,
     }
 

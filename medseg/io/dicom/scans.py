@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medseg.core.channel_rules import ChannelRule
 from medseg.core.dataset import Case, Dataset, ImageSource
@@ -17,6 +18,7 @@ from medseg.io.dicom.channel_reading import ScanReading, read_channels
 from medseg.io.dicom.channel_rules import fits, settle_rules, tell_rule
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import plan_stack
+from medseg.io.dicom.reading import account_files
 from medseg.io.dicom.series import DicomSeries, DicomTree
 
 _KEY_DIGITS = 8
@@ -32,6 +34,7 @@ class DicomScans:
         rules: which series a channel takes, one each.
         left: every other scan of the tree, with the reason.
         tilt, gaps, register: as ``read_channels`` takes them.
+        files: how many files there are, and why those are unused that are, as ``account_files`` counts them.
     """
 
     dataset: Dataset
@@ -41,6 +44,7 @@ class DicomScans:
     tilt: str
     gaps: str
     register: str
+    files: Mapping[str, Any]
 
     def describe(self) -> str:
         """How it was read, in words: what changes masks where it changes."""
@@ -101,6 +105,7 @@ def find_scans(
         )  # fmt: skip
     found, problems = dict[str, tuple[DicomSeries, ...]](), list[MedsegError]()
     left: list[tuple[DicomSeries, str]] = []
+    refused: list[tuple[DicomSeries, str]] = []
     for study in _divide_studies(tree):
         for chosen in _choose_scans(study, settled, left, problems):
             name = name_case(chosen[0])
@@ -111,12 +116,15 @@ def find_scans(
                 found[name] = chosen
             except MedsegError as error:
                 problems.append(error.for_case(name))
+                refused += [(series, error.reason) for series in chosen]
     cases = tuple(
         Case(name, tuple(ImageSource(one.files[0]) for one in found[name]), patient=name) for name in sorted(found)
     )
     layout = f"DICOM, {sum(map(len, found.values()))} of {_count(tree)}"
     dataset = Dataset(Path(root), Path(root).name, layout, cases, problems=tuple(problems))
-    return DicomScans(dataset, found, settled, tuple(left), tilt, gaps, register)
+    used = {file for chosen in found.values() for series in chosen for file in series.files}
+    files = account_files(tree, used, {id(series): reason for series, reason in (*left, *refused)})
+    return DicomScans(dataset, found, settled, tuple(left), tilt, gaps, register, files)
 
 
 def name_case(series: DicomSeries) -> str:
