@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,30 @@ def turn_about(matrix: Matrix, centre_mm: NDArray[np.float64], degrees: float) -
             turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
             turn[:3, 3] = centre_mm - turn[:3, :3] @ centre_mm
             yield turn @ matrix
+
+
+def turn_by_quarters(matrix: Matrix, centre_mm: NDArray[np.float64]) -> Iterator[Matrix]:
+    """A motion followed by each turn about a point after which the world's axes lie along one another again.
+
+    Args:
+        matrix: the motion, 4x4.
+        centre_mm: the point.
+    Returns:
+        23 4x4, all but the motion itself.
+    """
+    for order in permutations(range(3)):
+        for signs in product((1.0, -1.0), repeat=3):
+            turn = np.eye(4)
+            turn[:3, :3] = np.eye(3)[list(order)] * np.asarray(signs)[:, None]
+            if np.linalg.det(turn) > 0 and not np.array_equal(turn, np.eye(4)):
+                turn[:3, 3] = centre_mm - turn[:3, :3] @ centre_mm
+                yield turn @ matrix
+
+
+def measure_turn(matrix: Matrix) -> float:
+    """The angle by which a motion turns, degrees; of an affine one, the turn nearest to it."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1.0, 1.0))))
 
 
 def find_middle(field: Geometry) -> NDArray[np.float64]:

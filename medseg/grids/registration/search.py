@@ -16,10 +16,12 @@ from medseg.grids.align import align_volume
 from medseg.grids.registration.fields_of_view import (
     Matrix,
     find_middle,
+    measure_turn,
     plan_copy,
     share_fields,
     shift_by,
     turn_about,
+    turn_by_quarters,
 )
 from medseg.grids.registration.transforms import TO_LPS, load_itk, to_itk, to_matrix
 
@@ -77,8 +79,7 @@ class Registration:
     @property
     def turn_degrees(self) -> float:
         """The angle by which the moving scan was turned."""
-        left, _, right = np.linalg.svd(self.matrix[:3, :3])
-        return float(np.degrees(np.arccos(np.clip((np.trace(left @ right) - 1) / 2, -1.0, 1.0))))
+        return measure_turn(self.matrix)
 
     @property
     def stretch(self) -> tuple[float, float]:
@@ -159,6 +160,25 @@ def register_scans(
     moved_mm = float(np.linalg.norm(best[:3, :3] @ middles_mm[1] + best[:3, 3] - middles_mm[1]))
     result = Registration(best, chosen, metric, judged[0], after, moved_mm, shared, tuple(doubts))
     return replace(result, warnings=(*doubts, *_list_doubts(result)))
+
+
+def challenge_turn(fixed: Volume, moving: Volume, found: Registration) -> tuple[float, float]:
+    """The best place among those near a result turned by quarters and halves, as for a scan that lies turned over.
+
+    Args:
+        fixed, moving: the images that were registered.
+        found: the result, by mutual information.
+    Returns:
+        the metric there, comparable with ``found.after``, lower is better; and the turn against the result, degrees.
+    """
+    pair = _Pair(_make_copy(fixed, found.metric), _make_copy(moving, found.metric), found.metric)
+    middle = found.matrix[:3, :3] @ pair.moving.centre_mm + found.matrix[:3, 3]
+    starts = list(turn_by_quarters(found.matrix, middle))
+    judged = [_judge(pair, start) for start in starts]
+    followed = sorted(range(len(starts)), key=judged.__getitem__)[:_FOLLOWED]
+    coarse = [_optimise(pair, starts[index], "rigid", _COARSE) for index in followed]
+    value, best = min(((_judge(pair, matrix), matrix) for matrix in coarse), key=lambda entry: entry[0])
+    return value, measure_turn(best @ np.linalg.inv(found.matrix))
 
 
 def _make_copy(volume: Volume, metric: Metric) -> _Copy:
