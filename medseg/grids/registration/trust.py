@@ -15,8 +15,8 @@ from medseg.grids.registration.search import Registration, challenge_turn, regis
 # Registered either way round, no point of the moving field of view may land further apart than this, or than so many
 # voxels of the coarser scan along their longest side (our choice, from CT with PET and MR of the tests' patients).
 _MOST_DISAGREEMENT_MM, _MOST_DISAGREEMENT_VOXELS = 5.0, 2.0
-# By how much of itself the metric must be better at another turn (our choice: with a head that lies turned over it is by
-# a fifth, with the tests' nearly symmetric head half a per cent).
+# By how much of itself the metric must be better at another turn (our choice: with a head that lies turned over it is
+# by a fifth, with the tests' nearly symmetric head by half a per cent).
 _CLEARLY_BETTER = 0.05
 _REMEDY = (
     "Look at both scans side by side: register them in a viewer and give them as NIfTI on one grid, or leave this one"
