@@ -65,6 +65,11 @@ def _sort_series(group: Sequence[ReadHeader], unused: _Unused) -> list[DicomSeri
         by_kind.setdefault(kind, []).append(header) if kind else unused.append((header.path, reason))
         if not kind and header.pixels is not None and header.place is None:
             placeless.append(header)
+    names = [read.damaged for read in damaged if read.damaged is not None]
+    if not headers and names:  # a series of which nothing is whole
+        nameless = [read for read in damaged if read.damaged is None]
+        unused += [(read.path, read.problem.reason) for read in nameless if read.problem is not None]
+        return [DicomSeries(IMAGE, tuple(names), problem=_report_damage(damaged, 0))]
     unused += [(read.path, read.problem.reason) for read in damaged if read.problem is not None]
     found: list[DicomSeries] = []
     for kind, members in by_kind.items():

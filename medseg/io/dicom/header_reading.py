@@ -56,12 +56,14 @@ class ReadHeader:
         header: None where the file is no DICOM, or where ``problem`` says why it cannot be used.
         problem: None where there is none.
         series_uid: which series the file claims to belong to; empty where it does not say.
+        damaged: of an image with a problem, what names it and its series: a header without pixels and place.
     """
 
     path: Path
     header: FrameHeader | None
     problem: FormatError | None = None
     series_uid: str = ""
+    damaged: FrameHeader | None = None
 
 
 def read_header(path: Path) -> ReadHeader:
@@ -82,15 +84,22 @@ def read_header(path: Path) -> ReadHeader:
     fields = Fields(elements, path)
     series_uid = fields.code(_SERIES)
     if elements.problem is not None:
-        return ReadHeader(path, None, elements.problem, series_uid)
+        return _keep_names(fields, series_uid, elements.problem)
     try:
-        return ReadHeader(path, _parse_header(fields, series_uid), None, series_uid)
+        return ReadHeader(path, _parse_header(fields, series_uid, _read_format(fields)), None, series_uid)
     except FormatError as error:
-        return ReadHeader(path, None, error, series_uid)
+        return _keep_names(fields, series_uid, error)
 
 
-def _parse_header(fields: Fields, series_uid: str) -> FrameHeader:
-    pixels = _read_format(fields)
+def _keep_names(fields: Fields, series_uid: str, problem: FormatError) -> ReadHeader:
+    """Of a damaged image that is not needed but to say what is damaged."""
+    is_image = series_uid and fields.code(_SOP_CLASS) in _IMAGE_CLASSES
+    return ReadHeader(
+        fields.path, None, problem, series_uid, _parse_header(fields, series_uid, None) if is_image else None
+    )
+
+
+def _parse_header(fields: Fields, series_uid: str, pixels: PixelFormat | None) -> FrameHeader:
     return FrameHeader(
         path=fields.path,
         number=0,

@@ -21,6 +21,9 @@ _PREAMBLE_BYTES = 128
 _SNIFFED_BYTES = 4096
 # How the file header of every DICOM file begins, after its mark: its group's length.
 _FILE_HEADER = b"\x02\x00\x00\x00UL"
+# What macOS puts beside files on foreign disks, called as they are with ._ before.
+_COMPANION = b"\x00\x05\x16\x07"
+_PACKED = ((b"\x1f\x8b", "a gzip file"), (b"PK\x03\x04", "a zip archive"), (b"7z\xbc\xaf", "a 7z archive"))
 _ENDINGS = frozenset((".dcm", ".dicom", ".ima"))
 
 
@@ -37,6 +40,11 @@ def explain_no_dicom(path: Path) -> tuple[str, bool]:
         first = b"?"  # its reader has said why
     if not first:
         return "the file is empty", True
+    if first.startswith(_COMPANION):
+        return "a companion file of macOS, no DICOM file", False
+    for mark, kind in _PACKED:
+        if first.startswith(mark):
+            return f"{kind}: unpack it first", True
     if not any(first):
         return "the file begins with zeros alone, as after a copy that failed", True
     if first[_PREAMBLE_BYTES + 4 :].startswith(_FILE_HEADER):

@@ -19,6 +19,7 @@ from medseg.io.dicom.series import DicomSeries
 from medseg.io.dicom.source import DicomSource, SourceFrame
 from medseg.io.dicom.stacking import Stack, find_doubt, find_fault, lay_out, make_geometry, place_of
 from medseg.io.guard import check_geometry
+from medseg.io.voxels import check_varied
 
 TILTS, GAPS = ("refuse", "resample"), ("refuse", "interpolate")
 # Thinner slices than their distance by more than this leave parts of the patient unseen.
@@ -97,6 +98,7 @@ def _read(series: DicomSeries, tilt: str, gaps: str) -> tuple[Volume, DicomSourc
     if even and not stack.tilt_degrees:  # its grid is known before a pixel is read
         check_geometry(make_geometry(stack), path)
     pixels = read_frames(stack.planes)
+    check_varied(pixels.array, path)
     notes = [*series.notes, *note_stack(stack), *pixels.notes, *check_scales(pixels.array, stack.planes)]
     if pixels.padded_voxels:
         notes.append(f"{pixels.padded_voxels} voxels of padding were given the lowest value, {pixels.array.min():g}")

@@ -32,6 +32,8 @@ FEWEST_PLANES = 3
 NEIGHBOUR_TOLERANCE = 0.5
 # In-plane: how far, in voxels, planes may lie off a straight pile before they count as shifted or tilted.
 LARGEST_SHIFT_VOXELS = 0.1
+# Cosines of three decimals may be off by this, in radians.
+LARGEST_ROUNDED_TURN = 1e-3
 # A gap is one of whole planes where its width is a multiple of the distance between planes, give or take this share.
 WHOLE_GAP_TOLERANCE = 0.1
 # Directions as headers round them; beyond, they are no directions at right angles.
@@ -136,8 +138,9 @@ def lay_out(planes: Sequence[FrameHeader]) -> Stack:
         GeometryError: a plane has no place or no orientation.
     """
     typical = _find_typical(planes)
-    axes = read_axes(typical)
-    places = np.array([place_of(plane).position_mm for plane in planes]) @ axes.T
+    positions = np.array([place_of(plane).position_mm for plane in planes])
+    axes = _settle_axes(read_axes(typical), positions, place_of(typical).spacing_mm)
+    places = positions @ axes.T
     order = np.argsort(places[:, 2], kind="stable")
     places = places[order] - places[order[0]]
     steps = np.sort(np.diff(places[:, 2]))
@@ -147,6 +150,26 @@ def lay_out(planes: Sequence[FrameHeader]) -> Stack:
     return Stack(
         tuple(planes[index] for index in order), axes, places[:, 2], places[:, :2], step, (columns_mm, rows_mm)
     )
+
+
+def _settle_axes(
+    axes: NDArray[np.float64], positions: NDArray[np.float64], spacing_mm: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Axes turned onto the line of the positions where they miss it by no more than cosines of three decimals do.
+
+    Over hundreds of slices such a turn adds up to what looks like a leaning pile; no gantry tilts by so little.
+    """
+    distances = positions @ axes[2]
+    whole = positions[np.argmax(distances)] - positions[np.argmin(distances)]
+    sideways = np.abs(axes[:2] @ whole)
+    if np.all(sideways <= LARGEST_SHIFT_VOXELS * np.asarray(spacing_mm[::-1])):
+        return axes
+    if np.hypot(*sideways) > LARGEST_ROUNDED_TURN * np.ptp(distances):
+        return axes
+    normal = whole / np.linalg.norm(whole)
+    along = axes[0] - (axes[0] @ normal) * normal
+    along /= np.linalg.norm(along)
+    return np.stack([along, np.cross(normal, along), normal])
 
 
 def _find_typical(planes: Sequence[FrameHeader]) -> FrameHeader:
