@@ -195,7 +195,9 @@ def _write_dataset(
     content = {
         "name": dataset.name,
         "channel_names": {str(number): rule.channel for number, rule in enumerate(channel_rules)},
-        "channel_rules": [rule.model_dump(mode="json") for rule in learn_rules(channel_rules, cases)],
+        "channel_rules": [
+            rule.model_dump(mode="json", exclude_defaults=True) for rule in learn_rules(channel_rules, cases)
+        ],
         **label_entries(rules.scheme),
         "numTraining": len(cases),
         "file_ending": ".nii.gz",

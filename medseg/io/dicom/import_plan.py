@@ -88,7 +88,7 @@ def plan_cases(
             if modality and series.modality.upper() != modality.upper():
                 left.append((reference, f"it was drawn on a series of modality {series.modality}"))
             elif channel_rules and not fits(channel_rules[0], series):
-                left.append((reference, f"it was drawn on {series.name}, not on the first channel"))
+                left.append((reference, f"it was drawn on a series ({series.modality}) that is not the first channel"))
             elif not any(choose_references([reference], rules).labels.values()):
                 left.append((reference, f"none of its {len(reference.names)} structures matches a label"))
             else:
