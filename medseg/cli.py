@@ -31,6 +31,7 @@ from medseg.options.words import (
     Engine,
     Epochs,
     FoldsFile,
+    Followed,
     Gaps,
     GapsBy,
     Json,
@@ -251,6 +252,7 @@ def predict(
     ] = "nifti",
     contours: ContoursBy = Contours.exact,
     seg_type: SegTypeBy = SegType.binary,
+    follow: Followed = None,
     with_identity: Annotated[
         bool, typer.Option("--with-identity", help="Name files of DICOM after patient, study and series.")
     ] = False,
@@ -275,7 +277,7 @@ def predict(
             source, output, model=model, folds=parse_folds(folds), device=device, engine=engine.value,
             precision=precision.value, overlap=overlap, mirroring=not no_mirroring, nonfinite=nonfinite.value,
             spacing_mm=parse_numbers(spacing_mm), file_format=format_, contours=contours.value,
-            seg_type=seg_type.value, with_identity=with_identity, save_probabilities=save_probabilities,
+            seg_type=seg_type.value, follow=follow, with_identity=with_identity, save_probabilities=save_probabilities,
             part=parse_part(part), max_ram_gb=max_ram_gb, max_vram_gb=max_vram_gb, tilt=tilt.value, gaps=gaps.value,
             register=register.value, rules=channels,
         )  # fmt: skip

@@ -233,9 +233,9 @@ def predict(
         output: the folder for masks and ``run.json``.
         model: the model's folder; several are averaged.
         folds, device, engine, precision, overlap, mirroring, network: as for ``Predictor.load``.
-        options: ``tilt``, ``gaps``, ``register``, ``rules``, ``contours``, ``seg_type``, ``with_identity`` of
-            ``predict_source``; ``spacing_mm``, ``nonfinite``, ``file_format``, ``save_probabilities``, ``part``,
-            ``max_ram_gb``, ``max_vram_gb`` of ``predict_cases``.
+        options: ``tilt``, ``gaps``, ``register``, ``rules``, ``contours``, ``seg_type``, ``follow``,
+            ``with_identity`` of ``predict_source``; ``spacing_mm``, ``nonfinite``, ``file_format``,
+            ``save_probabilities``, ``part``, ``max_ram_gb``, ``max_vram_gb`` of ``predict_cases``.
     Returns:
         an outcome per case; one bad case never stops the others, finished ones are not done again.
     Raises:

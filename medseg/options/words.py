@@ -136,6 +136,14 @@ ContoursBy = Annotated[
 SegTypeBy = Annotated[
     SegType, typer.Option("--seg-type", help="Of DICOM SEG: binary, labelmap (small), or fractional (probabilities).")
 ]
+Followed = Annotated[
+    Path | None,
+    typer.Option(
+        "--follow",
+        help="A run or SEG of earlier studies whose lesions keep their identifiers; OUTPUT, where INPUT holds them.",
+        metavar="EARLIER",
+    ),
+]
 KeepEqual = Annotated[
     bool, typer.Option("--keep-equal-scans", help="Use cases that hold the same scan, as one patient's; else refused.")
 ]

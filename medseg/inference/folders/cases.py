@@ -19,6 +19,7 @@ from medseg.core.errors import DatasetError, MedsegError, PlanError
 from medseg.core.manifest import CaseOutcome, label_entries, outcome_of_error
 from medseg.inference.folders.ahead import go_through
 from medseg.inference.folders.finished import Entry, Part, RunRecord
+from medseg.inference.folders.following import begin_following
 from medseg.inference.folders.limits import Limits
 from medseg.inference.folders.locking import locks_output
 from medseg.inference.folders.objects import ObjectOptions
@@ -76,7 +77,7 @@ def predict_cases(
         an outcome per case of this part, by name; ``skipped`` where the record says that the same model made the same
         files with the same settings from the same input (by SHA-256), and they still have their hashes.
     Raises:
-        DatasetError: an unknown format, or one that only scans from DICOM can have.
+        DatasetError: an unknown format, or one that only scans from DICOM can have; no earlier lesions to follow.
         PlanError: there is no such part, or a limit is not above 0.
         ResourceError: the folder cannot be written, its disk has no room, or another process writes the same masks.
     """
@@ -91,6 +92,7 @@ def predict_cases(
         raise PlanError("a limit of memory is not above 0 GB", remedy="Use --max-ram-gb 8, for instance")
     dataset = settle_filling(dataset, nonfinite)
     cases, problems = take_part(dataset, part)
+    following, cases = begin_following(options, output, dicom, cases, part)
     spacing_mm = spacing_mm or dataset.spacing_mm
     settings = {
         **predictor.provenance,
@@ -130,7 +132,7 @@ def predict_cases(
 
             run = FolderRun(
                 predictor, cases, record, Limits(max_ram_gb, max_vram_gb), output, formats, save_probabilities,
-                spacing_mm, conclude, stopped, dicom, options,
+                spacing_mm, conclude, stopped, dicom, options, following,
             )  # fmt: skip
             go_through(len(cases), run.read, run.compute, run.write, may_read_ahead=run.may_read_ahead, stopped=stopped)
     finally:

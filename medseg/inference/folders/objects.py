@@ -18,9 +18,11 @@ from medseg.io.dicom.source import DicomSource
 from medseg.io.probabilities import name_channels
 
 if TYPE_CHECKING:
+    from medseg.inference.folders.following import Following
     from medseg.io.dicom.codes import Meaning
     from medseg.io.dicom.maker import Maker
     from medseg.io.dicom.seg_write import WrittenSeg
+    from medseg.io.dicom.segments import TrackedLesion
 
 Contours = Literal["exact", "smooth"]
 SegType = Literal["binary", "labelmap", "fractional"]
@@ -38,10 +40,13 @@ class ObjectOptions:
     Args:
         contours: of RTSTRUCT: ``exact``, along voxel edges, or ``smooth``.
         seg_type: of SEG: ``binary``, ``labelmap``, or ``fractional``, which holds probabilities.
+        follow: a folder of an earlier run, or a SEG, whose lesions keep their identifiers in this run's masks; the
+            run's own folder where its scans hold earlier studies too. None: lesions have identifiers of their own.
     """
 
     contours: Contours = "exact"
     seg_type: SegType = "binary"
+    follow: Path | None = None
 
     def check(self, formats: Sequence[str], labels: LabelScheme) -> None:
         """Refuse what cannot be written, before anything is computed.
@@ -57,6 +62,10 @@ class ObjectOptions:
         about = ("dicom-seg",) if self.seg_type == "fractional" else ("dicom-seg", *_OF_MASKS)
         if self.seg_type != "binary" and not set(about) & set(formats):
             raise _refuse("--seg-type is about DICOM SEG, which is not written", "Add dicom-seg to --format")
+        if self.follow is not None and not {"sr", "dicom-seg"} & set(formats):
+            raise _refuse("--follow is about lesions of a DICOM SEG, which is not written", "Add sr to --format")
+        if self.follow is not None and self.seg_type == "fractional" and "sr" not in formats:
+            raise _refuse("--follow is about lesions, of which a fractional SEG has none", "Add sr to --format")
         values = [value for own in labels.labels.values() for value in own]
         if self.seg_type == "labelmap" and len(set(values)) < len(values):
             raise _refuse(
@@ -66,8 +75,12 @@ class ObjectOptions:
 
     def describe(self) -> dict[str, str]:
         """What a run's record says of them; nothing of what is as usual."""
-        options = {"contours": self.contours, "seg_type": self.seg_type}
-        return {name: value for name, value in options.items() if value != getattr(ObjectOptions(), name)}
+        options = {
+            "contours": self.contours,
+            "seg_type": self.seg_type,
+            "follow": "no" if self.follow is None else "lesions of earlier studies",
+        }
+        return {name: value for name, value in options.items() if value not in ("exact", "binary", "no")}
 
 
 @dataclass
@@ -93,12 +106,14 @@ class ObjectWriter:
         formats: those of ``OBJECTS`` are written; ``sr`` and ``key-pictures`` write the SEG that they are about, too,
             for ``sr`` with a segment per lesion.
         options: how.
+        following: the earlier masks whose lesions are followed; None where none are.
     """
 
     predictor: Predictor
     output: Path
     formats: Sequence[str]
     options: ObjectOptions
+    following: Following | None = None
 
     @cached_property
     def meanings(self) -> dict[str, Meaning]:
@@ -114,7 +129,7 @@ class ObjectWriter:
             prediction: of the case, with probabilities where those are written.
             case: its name, which the files get.
             source: the series that the scan was read from.
-            shown: the scan, for key pictures; None where none are asked for.
+            shown: the scan, for key pictures and to find lesions again; None where neither is asked for.
         Returns:
             what was written; nothing where no such format is asked for.
         Raises:
@@ -129,7 +144,7 @@ class ObjectWriter:
         written = WrittenObjects()
         try:
             self._write_fractional(prediction, case, source, maker, written)
-            seg = self._write_mask(prediction, case, source, maker, written)
+            seg = self._write_mask(prediction, case, source, maker, shown, written)
             self._write_contours(prediction, case, source, maker, written)
             if seg is not None:
                 self._write_report(prediction, case, source, maker, seg, written)
@@ -165,20 +180,27 @@ class ObjectWriter:
         written.notes += seg.notes
 
     def _write_mask(
-        self, prediction: Prediction, case: str, source: DicomSource, maker: Maker, written: WrittenObjects
-    ) -> WrittenSeg | None:
+        self, prediction: Prediction, case: str, source: DicomSource, maker: Maker, shown: Volume | None,
+        written: WrittenObjects,
+    ) -> WrittenSeg | None:  # fmt: skip
         fractional = self.options.seg_type == "fractional"
         if not {*_OF_MASKS, *(() if fractional else ("dicom-seg",))} & set(self.formats):
             return None
         from medseg.io.dicom.seg_write import write_seg
 
-        labels = self.predictor.model.plan.labels
+        labels, mask = self.predictor.model.plan.labels, prediction.segmentation
         name = f"{case}{OBJECTS['dicom-seg']}"
         name = f"{case}{_MASK}" if name in written.files else name
         kind: Literal["binary", "labelmap"] = "labelmap" if self.options.seg_type == "labelmap" else "binary"
+        lesions: Sequence[TrackedLesion] = ()
+        if self.following is not None and shown is not None:
+            named = self.following.name(case, mask, labels, shown, source)
+            lesions = named.lesions
+            written.notes += named.notes
+        apart = "sr" in self.formats or self.following is not None
         seg = write_seg(
-            self.output / name, prediction.segmentation, labels, source, kind=kind,
-            lesion_labels=labels.names if "sr" in self.formats else (), meanings=self.meanings, maker=maker,
+            self.output / name, mask, labels, source, kind=kind, lesions=lesions,
+            lesion_labels=labels.names if apart else (), meanings=self.meanings, maker=maker,
         )  # fmt: skip
         counts = {label: sum(segment.label == label for segment in seg.segments) for label in labels.names}
         parts = (f"{label} ({count})" if count > 1 else label for label, count in counts.items() if count)

@@ -17,6 +17,7 @@ from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome, hash_file, outcome_of_error
 from medseg.core.volume import Volume
 from medseg.inference.folders.finished import Entry, RunRecord, hash_inputs, list_inputs
+from medseg.inference.folders.following import Following
 from medseg.inference.folders.limits import (
     Limits,
     RunSettings,
@@ -106,6 +107,7 @@ class FolderRun:
         stopped: set where the run ends early.
         dicom: the series of cases that are read from DICOM.
         options: how their objects are written.
+        following: the earlier masks whose lesions are followed; None where none are.
     """
 
     predictor: Predictor
@@ -120,10 +122,11 @@ class FolderRun:
     stopped: threading.Event
     dicom: DicomScans | None = None
     options: ObjectOptions = field(default_factory=ObjectOptions)
+    following: Following | None = None
 
     def __post_init__(self) -> None:
-        self.objects = ObjectWriter(self.predictor, self.output, self.formats, self.options)
-        self.draws = "key-pictures" in self.formats
+        self.objects = ObjectWriter(self.predictor, self.output, self.formats, self.options, self.following)
+        self.keeps_scan = "key-pictures" in self.formats or self.following is not None
         self.with_probabilities = self.save_probabilities or self.options.seg_type == "fractional"
         self.exact = self.predictor.precision == "exact"
         self.program_bytes = read_used_bytes()
@@ -152,9 +155,10 @@ class FolderRun:
     def _read_case(self, case: Case) -> Reading:
         inputs: dict[str, str] = {}
         try:
-            inputs = hash_inputs(case, self.dicom.list_files(case.name) if self.dicom else ())
+            inputs = hash_inputs(case, self._list_files(case))
             entry = self.record.find_finished(case, inputs)
-            if entry is not None:
+            holds = self.following is None or self.following.note_reading(case, entry is not None)
+            if entry is not None and holds:
                 return Reading(case, inputs, entry=entry)
             self._check_room(self.look_ahead(case))
             volume, source, notes, transforms = self._read_volume(case)
@@ -162,10 +166,15 @@ class FolderRun:
             self._check_room(expect_size(volume.geometry, channels, value_bytes, self.predictor.members))
             scan = self.predictor.prepare(volume)
             size = measure_size(scan, channels, value_bytes)
-            shown = Volume(volume.array[:1], volume.geometry, volume.channels[:1]) if self.draws else None
+            shown = Volume(volume.array[:1], volume.geometry, volume.channels[:1]) if self.keeps_scan else None
             return Reading(case, inputs, scan, size, source=source, notes=notes, shown=shown, transforms=transforms)
         except BaseException as error:  # in a thread; one case's fault, whatever it is, never stops the others
             return Reading(case, inputs, entry=Entry(_name_fault(error, case), inputs))
+
+    def _list_files(self, case: Case) -> tuple[Path, ...]:
+        """What a case is read from besides the files that it names."""
+        files = () if self.dicom is None else self.dicom.list_files(case.name)
+        return files if self.following is None else (*files, *self.following.list_inputs(case))
 
     def _read_volume(
         self, case: Case
@@ -224,7 +233,7 @@ class FolderRun:
 
     def _estimate(self, size: ScanSize, settings: RunSettings) -> MemoryEstimate:
         on_gpu = settings.device.type != "cpu"
-        shown = size.channels * size.voxels * size.value_bytes if self.draws else 0
+        shown = size.channels * size.voxels * size.value_bytes if self.keeps_scan else 0
         return estimate_memory(
             self.predictor.members, size, together=settings.together,
             at_once=settings.together if on_gpu else min(settings.together, self.threads),

@@ -28,6 +28,7 @@ def predict_source(
     rules: str | None = None,
     contours: Contours = "exact",
     seg_type: SegType = "binary",
+    follow: str | Path | None = None,
     with_identity: bool = False,
     **options: Any,
 ) -> list[CaseOutcome]:
@@ -42,7 +43,7 @@ def predict_source(
         register: of DICOM: what becomes of channels of other frames of reference (``refuse``, ``rigid``).
         rules: of DICOM: which series is which channel, as ``settle_rules`` reads it; by the model's own rules, else by
             the channels' names, where None.
-        contours, seg_type: of the DICOM objects that are written (``ObjectOptions``).
+        contours, seg_type, follow: of the DICOM objects that are written (``ObjectOptions``).
         with_identity: of DICOM: whether files are named after patient, study and series; by keys that tell nobody
             where False.
         options: as for ``predict_cases``.
@@ -76,5 +77,5 @@ def predict_source(
         )  # fmt: skip
     found = find_inputs(source, len(channels)) if dicom is None else dicom.dataset
     logger.info("%s: read as %s; cases: %d", source, found.layout, len(found.cases))
-    objects = ObjectOptions(contours, seg_type)
+    objects = ObjectOptions(contours, seg_type, None if follow is None else Path(follow))
     return predict_cases(predictor, found, output, dicom=dicom, objects=objects, **options)

@@ -83,6 +83,18 @@ def read_identity(source: DicomSource) -> Any:
     return header
 
 
+def name_patient(header: Any) -> str:
+    """What tells a patient from all others: who numbers patients, and the number; never shown to anyone.
+
+    Args:
+        header: pydicom's data set.
+    Returns:
+        both, a line each; empty where there is no number.
+    """
+    issuer, number = (str(header.get(keyword) or "").strip() for keyword in ("IssuerOfPatientID", "PatientID"))
+    return f"{issuer}\n{number}" if number else ""
+
+
 def list_planes(source: DicomSource) -> tuple[SourceFrame, ...]:
     """The planes that a volume was read from or resampled from.
 

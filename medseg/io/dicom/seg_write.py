@@ -17,7 +17,7 @@ from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
 from medseg.io.dicom.check_back import check_probabilities, check_segments
 from medseg.io.dicom.codes import Meaning
-from medseg.io.dicom.identity import copy_identity, quiet, read_identity
+from medseg.io.dicom.identity import copy_identity, name_patient, quiet, read_identity
 from medseg.io.dicom.maker import Maker, describe_software, identify_algorithm, to_concept
 from medseg.io.dicom.rle import encode_frame
 from medseg.io.dicom.seg_binary import spread_segments, unite_segments
@@ -92,7 +92,7 @@ def write_seg(
     header = read_identity(source)
     array = _bring_to_source(segmentation, source, path)
     segments, bodies = plan_segments(
-        array, labels, lesions=lesions, lesion_labels=lesion_labels, meanings=meanings, patient=_name_patient(header),
+        array, labels, lesions=lesions, lesion_labels=lesion_labels, meanings=meanings, patient=name_patient(header),
         scan=source.series_uid,
     )  # fmt: skip
     exclusive = not _can_overlap(segments)
@@ -191,11 +191,6 @@ def _check_range(probabilities: Mapping[str, NDArray[Any]], label: str, geometry
             code="bad_probabilities", file=path, remedy="Give those that were predicted on the series",
         )  # fmt: skip
     return found
-
-
-def _name_patient(header: Any) -> str:
-    """What tells a patient from all others: who numbers patients, and the number; never shown to anyone."""
-    return f"{header.get('IssuerOfPatientID') or ''}\n{header.get('PatientID') or ''}"
 
 
 def _can_overlap(segments: Sequence[Segment]) -> bool:

@@ -29,6 +29,7 @@ _LEAST_PATTERN = 3
 _CLEARLY_BETTER = 0.02
 # More than this is an organ or a large mass, whose own shape tells how the patient lies (our choice).
 _ORGAN_ML = 100.0
+_NO_BETTER = "no place is better than the files' own"
 _FEW_LESIONS = "too few lesions to register by, and no images"
 
 
@@ -50,6 +51,11 @@ class Placement:
     reason: str = ""
     registration: Registration | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the scan was placed, the files' own place being as good as any where that was looked at."""
+        return self.method != "not_registered" or self.reason in ("", _NO_BETTER) or not self.warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +114,7 @@ def _settle(found: Registration, method: Method, *, same: bool, doubts: tuple[st
     needed = _CLEARLY_BETTER * abs(found.before) if same and np.isfinite(found.before) else 0.0
     if found.before - found.after > needed:
         return Placement(found.matrix, method, registration=found, warnings=(*found.warnings, *doubts))
-    return _leave("no place is better than the files' own", same=same)
+    return _leave(_NO_BETTER, same=same)
 
 
 def _leave(reason: str, *, same: bool, doubtful: bool = True) -> Placement:
