@@ -17,6 +17,8 @@ PLACES = {
     "pydicom": ("io",),
     "highdicom": ("io",),
     "SimpleITK": ("io", "grids/registration/"),
+    "pynetdicom": ("tools/listen/",),
+    "dicomweb_client": ("tools/listen/",),
     "typer": ("cli.py", "options/", "result_commands.py", "tool_commands.py"),
 }
 ONLY_IN_FUNCTIONS = {  # the library, and where: importing it costs seconds that most uses do not need

@@ -85,8 +85,8 @@ def start_orthanc(folder: Path) -> subprocess.Popen[Any]:
     }  # fmt: skip
     (folder / "storage").mkdir()
     (folder / "orthanc.json").write_text(json.dumps(settings))
-    log = (folder / "orthanc.log").open("w")
-    return subprocess.Popen([ORTHANC, str(folder / "orthanc.json")], stdout=log, stderr=log)
+    with (folder / "orthanc.log").open("w") as log:
+        return subprocess.Popen([ORTHANC, str(folder / "orthanc.json")], stdout=log, stderr=log)
 
 
 def start_listener(folder: Path) -> subprocess.Popen[Any]:
@@ -106,8 +106,8 @@ def start_listener(folder: Path) -> subprocess.Popen[Any]:
     (folder / "rules.json").write_text(json.dumps(rules))
     words = ["--ae-title", "MEDSEG", "--port", str(LISTENER), "--rules", str(folder / "rules.json")]
     words += ["--queue", str(folder / "queue"), "--complete-after", "2s", "--device", "cpu"]
-    log = (folder / "listen.log").open("w")
-    return subprocess.Popen([sys.executable, "-m", "medseg", "listen", *words], stdout=log, stderr=log)
+    with (folder / "listen.log").open("w") as log:
+        return subprocess.Popen([sys.executable, "-m", "medseg", "listen", *words], stdout=log, stderr=log)
 
 
 def go_through(folder: Path, orthanc: subprocess.Popen[Any], listener: subprocess.Popen[Any]) -> dict[str, Any]:

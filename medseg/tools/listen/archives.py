@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from medseg.core.errors import MedsegError
 from medseg.io.dicom.datasets import load_dataset
-from medseg.io.dicom.elements import IMPLICIT_LITTLE, read_elements
+from medseg.io.dicom.elements import read_elements
+from medseg.io.dicom.encoding import IMPLICIT_LITTLE
 from medseg.io.dicom.identity import quiet
 from medseg.tools.listen.instances import read_facts
 from medseg.tools.listen.rules import Archive, read_password

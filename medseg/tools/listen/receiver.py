@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import secrets
 import threading
@@ -13,7 +14,7 @@ from medseg.core import atomic
 from medseg.core.disk import read_free_room
 from medseg.core.errors import MedsegError, MissingExtraError, ResourceError, show_name
 from medseg.io.dicom.compressed import COMPRESSED_SYNTAXES
-from medseg.io.dicom.structure import NATIVE_SYNTAXES
+from medseg.io.dicom.encoding import NATIVE_SYNTAXES
 from medseg.tools.listen.instances import inspect_instance, make_key
 from medseg.tools.listen.queue import ARRIVING, Queue
 from medseg.tools.listen.rules import Rules
@@ -93,9 +94,11 @@ def open_receiver(queue: Queue, rules: Rules, *, ae_title: str, host: str, port:
             most=rules.limits.associations + _SPARE_CONNECTIONS, instance_bytes=int(rules.limits.instance_mb * 1e6),
         )  # fmt: skip
     except (OSError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         raise ResourceError(
             f"{host} port {port} cannot be listened on: {getattr(error, 'strerror', None) or error}", code="in_use",
-            remedy="End the program that uses it, or name another --port",
+            remedy="End the program that uses it, or name another --port" if taken
+            else "Name an address of this machine with --host, and a port that this user may use",
         ) from None  # fmt: skip
     server: BoundedServer = made
     thread = threading.Thread(target=server.serve_forever, name="receiver", daemon=True)

@@ -13,7 +13,8 @@ from medseg.core.records import Record
 from medseg.tools.listen.instances import Facts
 
 # DICOM PS3.5, 6.2: at most 16 characters of the default repertoire, no backslash; blanks at the ends mean nothing.
-AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
+AE_TITLE = r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$"
+AeTitle = Annotated[str, Field(pattern=AE_TITLE)]
 # Such a name becomes a folder.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom import evt
-from pynetdicom.transport import RequestHandler, AssociationServer
+from pynetdicom.transport import AssociationServer, RequestHandler
 
 from medseg.tools.listen.gate import Gate
 

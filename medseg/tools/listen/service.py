@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import logging
+import re
 import time
 from pathlib import Path
 from typing import NoReturn
 
-from medseg.core.errors import MedsegError
+from medseg.core.errors import FormatError, MedsegError
 from medseg.core.locks import LOCK, hold_lock
 from medseg.core.manifest import outcome_of_error
 from medseg.tools.listen.applying import Models
 from medseg.tools.listen.completeness import collect_complete
-from medseg.tools.listen.queue import DONE, RECEIVING, SENDING, UNUSED, WAITING, WORKING, Queue, try_record
+from medseg.tools.listen.queue import DONE, RECEIVING, SENDING, STATES, UNUSED, WAITING, WORKING, Queue, try_record
 from medseg.tools.listen.receiver import open_receiver, require_pacs
 from medseg.tools.listen.records import CaseRecord, Problem
-from medseg.tools.listen.rules import Rules, read_rules
+from medseg.tools.listen.rules import AE_TITLE, Rules, read_rules
 from medseg.tools.listen.sending import send_results
 from medseg.tools.listen.work import end_case, segment_waiting
 
@@ -55,14 +57,34 @@ def listen(
         ResourceError: the folder or the port is in use.
     """
     require_pacs()
+    if not re.match(AE_TITLE, ae_title):
+        raise FormatError(
+            f"the AE title is {ae_title!r}, expected 1 to 16 letters without backslash", code="bad_ae_title",
+            remedy="Give another --ae-title",
+        )  # fmt: skip
     settled = read_rules(rules)
+    # What is worth knowing of a case is said here; where its files lie for a moment is not.
+    logging.getLogger("medseg.inference").setLevel(logging.WARNING)
     with hold_lock(Path(queue) / LOCK, "medseg listen"):
         work = Listener(Queue(Path(queue)), settled, ae_title, complete_after_s, Models(device))
         with open_receiver(work.queue, settled, ae_title=ae_title, host=host, port=port) as bound:
-            logger.info("%s listens on %s port %d; the queue is %s", ae_title, host, bound, queue)
+            logger.info("%s listens on %s port %d; in %s: %s", ae_title, host, bound, queue, work.describe())
+            if not is_loopback(host):
+                logger.warning(
+                    "other machines can reach this port. AE titles are no secret and DIMSE is not encrypted:"
+                    " let a firewall admit the senders alone"
+                )
             while True:
                 if not work.step():
                     time.sleep(IDLE_SECONDS)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached by programs of this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Listener:
@@ -83,6 +105,11 @@ class Listener:
         self._cleaned = 0.0
         for name in queue.recover():
             logger.warning("%s: goes on, the program ended while it was segmented", name)
+
+    def describe(self) -> str:
+        """How many cases are in each state."""
+        counts = ((state, len(self.queue.list_cases(state))) for state in STATES)
+        return ", ".join(f"{count} {state}" for state, count in counts if count) or "no cases"
 
     def step(self) -> bool:
         """Do what is due: collect, send, and segment one case; False where there was nothing to do."""

@@ -124,11 +124,12 @@ def play(folder: Path, model: Path, step: int) -> dict[str, Any]:
     finally:
         os.kill(archive, signal.SIGKILL)
         os.waitpid(archive, 0)
+    failed = [path.read_text() for path in (folder / "queue" / "failed").glob("*/case.json")]
     done = [json.loads(path.read_text()) for path in (folder / "queue" / "done").glob("*/case.json")]
     return {
         "step": step, "code": os.waitstatus_to_exitcode(status), "promised": promised, "kept": kept,
         "done": [case["instances"] for case in done],
-        "failed": [path.read_text() for path in (folder / "queue" / "failed").glob("*/case.json")], "in_the_end": list_kept(folder, files),
+        "failed": failed, "in_the_end": list_kept(folder, files),
         "objects": sorted(read_facts(path).sop_class_uid for path in (folder / "archive").glob("*.dcm")),
         "left": sorted(path.name for path in (folder / "queue").rglob(".tmp*")),
         "steps": json.loads((folder / "steps1").read_text()) if (folder / "steps1").is_file() else 0,
