@@ -1,10 +1,12 @@
 """Folds of a workspace: which cases, which settings, what becomes the model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medseg.core.channel_rules import ChannelRule
 from medseg.core.dataset import Case, Dataset, ImageSource, MaskSource
 from medseg.core.errors import ModelError, PlanError
 from medseg.core.model import ModelRecord
@@ -109,13 +111,15 @@ def test_the_model_knows_what_its_training_scans_looked_like(trained: tuple[Work
 def test_the_model_is_the_folds_that_were_trained(trained: tuple[Workspace, Dataset]) -> None:
     space, dataset = trained
     assert finished_folds(space, "3d_fullres") == [0, 1]
-    choice = build_model(space, dataset)
+    rules = (ChannelRule(channel="c0", modality="CT"),)
+    choice = build_model(space, replace(dataset, channel_rules=rules))
     assert choice.chosen.configuration == "3d_fullres"
     assert choice.chosen.folds == (0, 1)
     assert choice.chosen.cases == 2
     model = open_model(space.model)
     assert model.record.members[0].folds == (0, 1)
     assert model.record.labels == CLASSES
+    assert model.record.channel_rules == rules
     assert set(choice.postprocessing) == {"organ", "tumour"}
     path = dataset.cases[0].images[0].path
     prediction = Predictor.load(space.model, device="cpu").predict(path)

@@ -3,6 +3,7 @@ to it."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,8 @@ from medseg.io.dicom.read import read_series
 from medseg.io.dicom.series import DicomSeries
 from medseg.io.dicom.source import DicomSource
 from medseg.io.dicom.suv import scale_to_suv
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,12 +121,13 @@ def _register_frames(
         leader = left[0]
         group = [number for number in left if number == leader or share_frame(chosen[leader], chosen[number])]
         left = [number for number in left if number not in group]
+        moving = [rules[number].channel for number in group]
+        logger.info("registering %s to %s", " and ".join(moving), rules[0].channel)
         try:
             found = register_surely(volumes[0], volumes[leader])
         except MedsegError as error:
             error.reason = f"{rules[leader].channel} was not registered to {rules[0].channel}: {error.reason}"
             error.file = error.file or str(chosen[leader].files[0])
             raise
-        moving = [rules[number].channel for number in group]
         transforms.append(describe_transform(found, rules[0].channel, moving))
     return transforms

@@ -28,7 +28,7 @@ def fits(rule: ChannelRule, series: DicomSeries) -> bool:
     """Whether a series is one that a rule asks for."""
     first = series.planes[0]
     return (
-        rule.modality in ("", series.modality)
+        rule.modality.upper() in ("", series.modality.upper())
         and rule.number in (None, first.series_number)
         and _is_like(first.description, rule.description)
         and _is_like(series.part, rule.part)
@@ -52,7 +52,8 @@ def settle_rules(
     Args:
         channels: the model's.
         text: ``CHANNEL: KEY=VALUE, ...; ...`` with the keys Modality, SeriesDescription (a pattern), SeriesNumber, Part
-            (a pattern of what sets volumes of one series apart) and unit (``SUVbw``, ``stored``).
+            (a pattern of what sets volumes of one series apart) and unit (``SUVbw``, which PET becomes where nothing
+            else is said, or ``stored``).
         known: the model's own rules, for channels that the text does not name; where there are none, these go by their
             names: one that holds CT, MR, PET, ... takes that modality, and PET as SUVbw.
     Returns:
@@ -194,11 +195,13 @@ def _parse_conditions(text: str, basis: ChannelRule) -> ChannelRule:
         raise _refuse(f"SeriesNumber={number} in the rule of {channel}, expected a number")
     if unit and unit not in _UNITS:
         raise _refuse(f"unit={pairs['unit']} in the rule of {channel}, expected SUVbw or stored")
-    as_suv = _UNITS[unit] if unit else basis.as_suv
     if pairs.keys() <= {"unit"}:
-        return basis.model_copy(update={"as_suv": as_suv})
+        return basis.model_copy(update={"as_suv": _UNITS[unit]})
+    modality = pairs.get("Modality", "").upper()
+    # Of PET, SUV is what is comparable; a model that was trained on stored values says so.
+    as_suv = _UNITS[unit] if unit else basis.as_suv if basis.modality == "PT" else modality == "PT"
     return ChannelRule(
-        channel=channel, modality=pairs.get("Modality", ""), description=pairs.get("SeriesDescription", ""),
+        channel=channel, modality=modality, description=pairs.get("SeriesDescription", ""),
         number=None if number is None else int(number), part=pairs.get("Part", ""), as_suv=as_suv,
     )  # fmt: skip
 

@@ -57,6 +57,14 @@ def test_a_model_s_rules_hold_where_the_user_states_none() -> None:
     assert settle_rules(CHANNELS, "PET: unit=SUVbw", known=known)[1] == known[1].model_copy(update={"as_suv": True})
 
 
+def test_pet_becomes_suv_unless_the_model_or_the_user_says_otherwise() -> None:
+    assert [rule.as_suv for rule in read_rules("a: Modality=pt; b: Modality=PT, unit=stored; c: Modality=CT")] == [
+        True, False, False,
+    ]  # fmt: skip
+    known = [ChannelRule(channel="uptake", modality="PT")]
+    assert not settle_rules(["uptake"], "uptake: Modality=PT, SeriesNumber=4", known=known)[0].as_suv
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -103,7 +111,7 @@ def test_what_is_told_is_what_is_read(text: str) -> None:
 
 def test_a_rule_takes_what_it_says() -> None:
     series = make_series("MR", 5, "Ax T1 [fat: sat]", "echo 1 of 2")
-    for text in ("T1: Modality=MR", "T1: SeriesDescription=ax t1*", "T1: SeriesNumber=5, Part=ECHO 1*"):
+    for text in ("T1: Modality=mr", "T1: SeriesDescription=ax t1*", "T1: SeriesNumber=5, Part=ECHO 1*"):
         assert fits(read_rules(text)[0], series)
     for text in ("T1: Modality=CT", "T1: SeriesDescription=t1", "T1: SeriesNumber=6", "T1: Part=echo 2*"):
         assert not fits(read_rules(text)[0], series)
