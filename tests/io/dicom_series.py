@@ -6,7 +6,9 @@ interpolation, and wrong under every flip, swap, shift or wrong distance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,24 @@ SPACING_MM = (1.5, 1.25)  # between rows, between columns
 STEP_MM = 3.0
 AXIAL = np.eye(3)
 CORONAL = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # rows to the left, down to the feet, normal to the back
+# Which study is written, where there are several.
+_STUDY = ContextVar("study", default="")
 SAGITTAL = np.array([[0, 1.0, 0], [0, 0, -1], [-1, 0, 0]])
+
+
+@contextmanager
+def in_study(name: str) -> Iterator[None]:
+    """What is built meanwhile has identifiers of its own: series of several studies can lie in one tree."""
+    before = _STUDY.set(name)
+    try:
+        yield
+    finally:
+        _STUDY.reset(before)
+
+
+def identify(*parts: str) -> str:
+    """A UID of the study that is written."""
+    return derive_uid(*parts, *filter(None, [_STUDY.get()]))
 
 
 def turn(degrees_x: float, degrees_z: float) -> NDArray[np.float64]:
@@ -99,12 +118,12 @@ def fill(plane: Plane) -> NDArray[np.float64]:
 
 def build(plane: Plane, number: int) -> Dataset:
     """The data set of a slice: a signed 16-bit CT slice, but for what its header says."""
-    uid = derive_uid("series-test", *map(str, np.round(plane.position, 6)), str(plane.offset), str(number))
+    uid = identify("series-test", *map(str, np.round(plane.position, 6)), str(plane.offset), str(number))
     data = Dataset()
     standard = {
         "SOPClassUID": CT, "SOPInstanceUID": uid, "Modality": "CT", "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
-        "StudyInstanceUID": derive_uid("study"), "SeriesInstanceUID": derive_uid("series"),
-        "FrameOfReferenceUID": derive_uid("frame"), "PatientID": "0815", "PatientName": "Muster^Erika",
+        "StudyInstanceUID": identify("study"), "SeriesInstanceUID": identify("series"),
+        "FrameOfReferenceUID": identify("frame"), "PatientID": "0815", "PatientName": "Muster^Erika",
         "PatientBirthDate": "19700101", "StudyDate": "20200102", "StudyTime": "101112", "SeriesNumber": 3,
         "SeriesDescription": "thorax", "InstanceNumber": number, "AcquisitionNumber": 1, "SliceThickness": STEP_MM,
         "ImagePositionPatient": [f"{value:.10g}" for value in plane.position],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,27 +19,9 @@ from pydicom.uid import (
 
 from medseg.io.dicom.uids import derive_uid
 from tests.io import dicom_series as made
+from tests.io.dicom_damages import DAMAGES
 from tests.io.dicom_series import CORONAL, MR, PET, SAGITTAL, Plane, build, pile, save, turn, write
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A folder of files and what must become of it.
-
-    Args:
-        make: writes the files.
-        counts: how many planes each volume has that is read right, smallest first.
-        codes: why the others are refused, sorted.
-        unused: how many files belong to no series.
-        options: of ``read_series``.
-    """
-
-    make: Callable[[Path], object]
-    counts: tuple[int, ...] = ()
-    codes: tuple[str, ...] = ()
-    unused: int = 0
-    options: dict[str, str] = field(default_factory=dict)
-
+from tests.io.dicom_situation import Situation, each, slices
 
 RESAMPLE, INTERPOLATE = {"tilt": "resample"}, {"gaps": "interpolate"}
 SITUATIONS: dict[str, Situation] = {}
@@ -54,15 +36,11 @@ def _add(
     **options: str,
 ) -> None:
     assert name not in SITUATIONS
-    SITUATIONS[name] = Situation(make, counts, codes, unused, options)
+    SITUATIONS[name] = Situation(make, counts, codes, unused, options=options)
 
 
 def _named(planes: list[Plane], pattern: str) -> list[Plane]:
     return [replace(plane, name=pattern.format(number)) for number, plane in enumerate(planes)]
-
-
-def _each(planes: list[Plane], keyword: str, values: list[object]) -> list[Plane]:
-    return [plane.but(**{keyword: value}) for plane, value in zip(planes, values, strict=True)]
 
 
 def _volumes(keyword: str, values: list[object], **changes: object) -> list[Plane]:
@@ -79,56 +57,51 @@ def _shift(planes: list[Plane], index: int) -> list[Plane]:
     return planes
 
 
-def _slices(*piles: list[Plane]) -> Callable[[Path], object]:
-    """Writes the slices of all piles as one series."""
-    return lambda at: write(at, [plane for planes in piles for plane in planes])
-
-
 # Orientation and order
-_add("axial", _slices(pile()), (8,))
-_add("coronal", _slices(pile(axes=CORONAL)), (8,))
-_add("sagittal", _slices(pile(axes=SAGITTAL)), (8,))
-_add("oblique", _slices(pile(axes=turn(17, -23))), (8,))
-_add("upside down, rows to the right", _slices(pile(axes=np.diag([-1.0, 1, -1]))), (8,))
-_add("from head to feet", _slices(pile(step_mm=-3)), (8,))
-_add("instance numbers reversed", _slices(pile()[::-1]), (8,))
-_add("instance numbers shuffled", _slices([pile()[number] for number in (3, 0, 7, 1, 6, 2, 5, 4)]), (8,))
-_add("instance numbers all one", _slices(_each(pile(), "InstanceNumber", [1] * 8)), (8,))
-_add("instance numbers absent", _slices(_each(pile(), "InstanceNumber", [None] * 8)), (8,))
-_add("positions with two decimals", _slices(pile(places_mm=np.round(np.arange(9) * 0.7144, 2))), (9,))
-_add("micrometres apart", _slices(pile(step_mm=0.05, spacing=(0.05, 0.05))), (8,))
+_add("axial", slices(pile()), (8,))
+_add("coronal", slices(pile(axes=CORONAL)), (8,))
+_add("sagittal", slices(pile(axes=SAGITTAL)), (8,))
+_add("oblique", slices(pile(axes=turn(17, -23))), (8,))
+_add("upside down, rows to the right", slices(pile(axes=np.diag([-1.0, 1, -1]))), (8,))
+_add("from head to feet", slices(pile(step_mm=-3)), (8,))
+_add("instance numbers reversed", slices(pile()[::-1]), (8,))
+_add("instance numbers shuffled", slices([pile()[number] for number in (3, 0, 7, 1, 6, 2, 5, 4)]), (8,))
+_add("instance numbers all one", slices(each(pile(), "InstanceNumber", [1] * 8)), (8,))
+_add("instance numbers absent", slices(each(pile(), "InstanceNumber", [None] * 8)), (8,))
+_add("positions with two decimals", slices(pile(places_mm=np.round(np.arange(9) * 0.7144, 2))), (9,))
+_add("micrometres apart", slices(pile(step_mm=0.05, spacing=(0.05, 0.05))), (8,))
 
 # Headers that contradict the positions
-_add("thickness of overlapping slices", _slices(pile(header={"SliceThickness": 5})), (8,))
-_add("thickness absent", _slices(pile(header={"SliceThickness": None})), (8,))
-_add("stated distance wrong", _slices(pile(header={"SpacingBetweenSlices": 9})), (8,))
-_add("slice locations wrong", _slices(_each(pile(), "SliceLocation", [5, 1, 1, 9, 0, 2, 4, 4])), (8,))
-_add("stated tilt, upright pile", _slices(pile(header={"GantryDetectorTilt": 12})), (8,))
+_add("thickness of overlapping slices", slices(pile(header={"SliceThickness": 5})), (8,))
+_add("thickness absent", slices(pile(header={"SliceThickness": None})), (8,))
+_add("stated distance wrong", slices(pile(header={"SpacingBetweenSlices": 9})), (8,))
+_add("slice locations wrong", slices(each(pile(), "SliceLocation", [5, 1, 1, 9, 0, 2, 4, 4])), (8,))
+_add("stated tilt, upright pile", slices(pile(header={"GantryDetectorTilt": 12})), (8,))
 
 # Slices that are missing, uneven, leaning
-_add("a slice is missing", _slices(pile(places_mm=[0, 3, 6, 12, 15])), (), ("missing_slice",))
+_add("a slice is missing", slices(pile(places_mm=[0, 3, 6, 12, 15])), (), ("missing_slice",))
 _add(
     "a slice is missing, interpolated",
-    _slices(pile(places_mm=[0, 3, 6, 12, 15])),
+    slices(pile(places_mm=[0, 3, 6, 12, 15])),
     (6,),
     gaps="interpolate",
 )
-_add("three are missing", _slices(pile(places_mm=[0, 3, 6, 12, 15, 24])), (), ("missing_slice",))
-_add("a wide gap", _slices(pile(places_mm=[0, 3, 6, 120])), (), ("gap_too_wide",), gaps="interpolate")
-_add("distances vary", _slices(pile(places_mm=[0, 3, 6, 10.5, 15])), (), ("varying_spacing",))
-_add("distances vary, interpolated", _slices(pile(places_mm=[0, 3, 6, 10.5, 15])), (6,), gaps="interpolate")
-_add("distances grow", _slices(pile(places_mm=[0, 3, 6.1, 9.3, 12.6, 16])), (), ("varying_spacing",))
-_add("tilted", _slices(pile(tilt_degrees=18.5)), (), ("tilted",))
-_add("tilted, straightened", _slices(pile(tilt_degrees=18.5)), (8,), tilt="resample")
-_add("tilted the other way", _slices(pile(tilt_degrees=-7, axes=turn(4, 0))), (8,), tilt="resample")
+_add("three are missing", slices(pile(places_mm=[0, 3, 6, 12, 15, 24])), (), ("missing_slice",))
+_add("a wide gap", slices(pile(places_mm=[0, 3, 6, 120])), (), ("gap_too_wide",), gaps="interpolate")
+_add("distances vary", slices(pile(places_mm=[0, 3, 6, 10.5, 15])), (), ("varying_spacing",))
+_add("distances vary, interpolated", slices(pile(places_mm=[0, 3, 6, 10.5, 15])), (6,), gaps="interpolate")
+_add("distances grow", slices(pile(places_mm=[0, 3, 6.1, 9.3, 12.6, 16])), (), ("varying_spacing",))
+_add("tilted", slices(pile(tilt_degrees=18.5)), (), ("tilted",))
+_add("tilted, straightened", slices(pile(tilt_degrees=18.5)), (8,), tilt="resample")
+_add("tilted the other way", slices(pile(tilt_degrees=-7, axes=turn(4, 0))), (8,), tilt="resample")
 _add(
-    "tilted and uneven", _slices(pile(tilt_degrees=15, places_mm=[0, 3, 6, 9, 15])), (6,),
+    "tilted and uneven", slices(pile(tilt_degrees=15, places_mm=[0, 3, 6, 9, 15])), (6,),
     tilt="resample", gaps="interpolate",
 )  # fmt: skip
-_add("a slice shifted sideways", _slices(_shift(pile(), 4)), (), ("shifted_slice",))
-_add("a single slice", _slices(pile(1)), (1,))
-_add("two slices, thick as their distance", _slices(pile(2)), (2,))
-_add("two slices far apart", _slices(pile(2, step_mm=12)), (), ("too_few_slices",))
+_add("a slice shifted sideways", slices(_shift(pile(), 4)), (), ("shifted_slice",))
+_add("a single slice", slices(pile(1)), (1,))
+_add("two slices, thick as their distance", slices(pile(2)), (2,))
+_add("two slices far apart", slices(pile(2, step_mm=12)), (), ("too_few_slices",))
 
 
 # Slices more than once
@@ -153,48 +126,48 @@ _add("two slices at one position", _same_place, (), ("same_position",))
 _add("one instance in two versions", _two_versions, (), ("two_versions",))
 
 # Several things in one series
-_add("one slice of another orientation", _slices(pile(), pile(1, axes=CORONAL)), (),
+_add("one slice of another orientation", slices(pile(), pile(1, axes=CORONAL)), (),
      ("mixed_orientation",))  # fmt: skip
-_add("slices that turn", _slices(pile(4), pile(4, axes=turn(3, 0))), (), ("mixed_orientation",))
-_add("three orientations", _slices(pile(), pile(7, axes=CORONAL), pile(6, axes=SAGITTAL)), (6, 7, 8))
-_add("one slice of another size", _slices(pile(), pile(1, shape=(9, 9))), (), ("mixed_size",))
-_add("two sizes", _slices(pile(), pile(6, shape=(9, 9), origin=(0, 0, 99))), (6, 8))
-_add("one slice of another pixel spacing", _slices(pile(), pile(1, spacing=(1.0, 1.0))), (),
+_add("slices that turn", slices(pile(4), pile(4, axes=turn(3, 0))), (), ("mixed_orientation",))
+_add("three orientations", slices(pile(), pile(7, axes=CORONAL), pile(6, axes=SAGITTAL)), (6, 7, 8))
+_add("one slice of another size", slices(pile(), pile(1, shape=(9, 9))), (), ("mixed_size",))
+_add("two sizes", slices(pile(), pile(6, shape=(9, 9), origin=(0, 0, 99))), (6, 8))
+_add("one slice of another pixel spacing", slices(pile(), pile(1, spacing=(1.0, 1.0))), (),
      ("mixed_spacing",))  # fmt: skip
 _add(
     "two frames of reference",
-    _slices(pile(), pile(6, header={"FrameOfReferenceUID": "1.2.3"})),
+    slices(pile(), pile(6, header={"FrameOfReferenceUID": "1.2.3"})),
     (6, 8),
 )
-_add("two patients", _slices(pile(5), pile(3, origin=(-11, -7, 35), header={"PatientID": "4711"})), (),
+_add("two patients", slices(pile(5), pile(3, origin=(-11, -7, 35), header={"PatientID": "4711"})), (),
      ("two_patients",))  # fmt: skip
 _add(
     "a name written in two ways",
-    _slices(_each(pile(), "PatientName", ["MUSTER^ERIKA", "Muster^Erika^^"] * 4)),
+    slices(each(pile(), "PatientName", ["MUSTER^ERIKA", "Muster^Erika^^"] * 4)),
     (8,),
 )
 _add(
     "two studies",
-    _slices(pile(4), pile(4, origin=(-11, -7, 32), header={"StudyInstanceUID": "1.2.3"})),
+    slices(pile(4), pile(4, origin=(-11, -7, 32), header={"StudyInstanceUID": "1.2.3"})),
     (),
     ("two_studies",),
 )
-_add("two series in one folder", _slices(pile(), pile(offset=50, header={"SeriesInstanceUID": "1.2.3"})),
+_add("two series in one folder", slices(pile(), pile(offset=50, header={"SeriesInstanceUID": "1.2.3"})),
      (8, 8))  # fmt: skip
 
 # Volumes at one place
-_add("echoes", _slices(_volumes("EchoTime", [4.6, 9.2, 13.8])), (8, 8, 8))
-_add("times", _slices(_volumes("TemporalPositionIdentifier", [1, 2, 3, 4])), (8, 8, 8, 8))
-_add("b values", _slices(_volumes("DiffusionBValue", [0.0, 800.0])), (8, 8))
+_add("echoes", slices(_volumes("EchoTime", [4.6, 9.2, 13.8])), (8, 8, 8))
+_add("times", slices(_volumes("TemporalPositionIdentifier", [1, 2, 3, 4])), (8, 8, 8, 8))
+_add("b values", slices(_volumes("DiffusionBValue", [0.0, 800.0])), (8, 8))
 _add(
     "magnitude and phase",
-    _slices(_volumes("ImageType", [["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]])),
+    slices(_volumes("ImageType", [["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"]])),
     (8, 8),
 )
-_add("acquisitions", _slices(_volumes("AcquisitionNumber", [1, 2])), (8, 8))
+_add("acquisitions", slices(_volumes("AcquisitionNumber", [1, 2])), (8, 8))
 _add(
     "a slice of one time is missing",
-    _slices([plane for number, plane in enumerate(_volumes("TemporalPositionIdentifier", [1, 2])) if number != 11]),
+    slices([plane for number, plane in enumerate(_volumes("TemporalPositionIdentifier", [1, 2])) if number != 11]),
     (8,), ("missing_slice",),
 )  # fmt: skip
 
@@ -214,17 +187,17 @@ _add("acquisition times by slice", lambda at: _staggered(
     at, "AcquisitionTime", lambda volume, k: f"1012{10 + 10 * volume + k}.25"),
      (8, 8, 8))  # fmt: skip
 _add("trigger times by slice", lambda at: _staggered(at, "TriggerTime", lambda v, k: f"{200 * v + 7 * k}.5"), (8, 8, 8))
-_add("echoes at several times", _slices(*(
+_add("echoes at several times", slices(*(
     [
         plane.but(TemporalPositionIdentifier=time, SOPInstanceUID=derive_uid(str(time), str(number)))
         for number, plane in enumerate(_volumes("EchoTime", [5.0, 10.0]))
     ]
     for time in (1, 2)
 )), (8, 8, 8, 8))  # fmt: skip
-_add("two acquisitions behind one another", _slices(
+_add("two acquisitions behind one another", slices(
     pile(5), pile(6, origin=(-11, -7, 40), step_mm=5, header={"AcquisitionNumber": 2, "SliceThickness": 5})
 ), (5, 6))  # fmt: skip
-_add("two acquisitions that go on evenly", _slices(
+_add("two acquisitions that go on evenly", slices(
     pile(5), pile(5, origin=(-11, -7, 35), header={"AcquisitionNumber": 2})
 ), (10,))  # fmt: skip
 
@@ -234,13 +207,13 @@ def _interleave(planes: list[Plane]) -> list[Plane]:
     return [plane.but(AcquisitionNumber=1 + number % 2) for number, plane in enumerate(planes)]
 
 
-_add("interleaved acquisitions", _slices(_interleave(pile())), (8,))
+_add("interleaved acquisitions", slices(_interleave(pile())), (8,))
 _add(
-    "interleaved, a slice is missing", _slices(_interleave(pile())[:5], _interleave(pile())[6:]), (), ("missing_slice",)
+    "interleaved, a slice is missing", slices(_interleave(pile())[:5], _interleave(pile())[6:]), (), ("missing_slice",)
 )
-_add("one slice acquired twice", _slices(pile(), [pile()[3].but(AcquisitionNumber=2, AcquisitionTime="120000")]), (),
+_add("one slice acquired twice", slices(pile(), [pile()[3].but(AcquisitionNumber=2, AcquisitionTime="120000")]), (),
      ("same_position",))  # fmt: skip
-_add("two overlapping acquisitions", _slices(
+_add("two overlapping acquisitions", slices(
     pile(8), pile(8, origin=(-11, -7, 39.5), header={"AcquisitionNumber": 2})
 ), (8, 8))  # fmt: skip
 
@@ -310,16 +283,16 @@ def _lengthen(content: bytes) -> bytes:
 _add("a truncated file", lambda at: _damage(at, lambda content: content[:-40]), (), ("truncated",), unused=1)
 _add("sequences nested without end", lambda at: _damage(at, _nest), (), ("too_deep",), unused=1)
 _add("a length of four gigabytes", lambda at: _damage(at, _lengthen), (), ("truncated",), unused=1)
-_add("a slice without position", _slices(pile()[:5], [pile()[5].but(ImagePositionPatient=None)], pile()[6:]), (),
+_add("a slice without position", slices(pile()[:5], [pile()[5].but(ImagePositionPatient=None)], pile()[6:]), (),
      ("no_place",), unused=1)  # fmt: skip
 _add(
     "a position that is no number",
     lambda at: _damage(at, lambda content: content.replace(b"-11\\-7\\26 ", b"-11\\nan\\26")), (),
     ("bad_header",), unused=1,
 )  # fmt: skip
-_add("an orientation that is none", _slices(pile(header={"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]})), (),
+_add("an orientation that is none", slices(pile(header={"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]})), (),
      ("bad_orientation",))  # fmt: skip
-_add("an absurd pixel spacing", _slices(pile(header={"PixelSpacing": [9e9, 9e9]})), (), ("absurd_spacing",))
+_add("an absurd pixel spacing", slices(pile(header={"PixelSpacing": [9e9, 9e9]})), (), ("absurd_spacing",))
 
 
 def _odd_texts(at: Path) -> None:
@@ -357,22 +330,22 @@ def _big_endian(at: Path) -> None:
         save(at / f"{number}.dcm", data, ExplicitVRBigEndian)
 
 
-_add("no ending", _slices(_named(pile(), "{:08d}")), (8,))
+_add("no ending", slices(_named(pile(), "{:08d}")), (8,))
 _add("no preamble", _bare, (8,))
 _add("implicit", lambda at: write(at, pile(), ImplicitVRLittleEndian), (8,))
 _add("big endian", _big_endian, (8,))
 _add("deflated", lambda at: write(at, pile(), DeflatedExplicitVRLittleEndian), (8,))
 _add("RLE", _compress(RLELossless), (8,))
 _add("JPEG 2000", _compress(JPEG2000Lossless), (8,))
-_add("unsigned, 12 bits", _slices(pile(header={
+_add("unsigned, 12 bits", slices(pile(header={
     "PixelRepresentation": 0, "BitsStored": 12, "HighBit": 11, "RescaleIntercept": 40, "RescaleSlope": 1 / 16
 })), (8,))  # fmt: skip
-_add("a scale per slice", _slices([
+_add("a scale per slice", slices([
     plane.but(SOPClassUID=PET, Modality="PT", RescaleSlope=slope, Units="BQML", RescaleType=None)
     for plane, slope in zip(pile(), np.linspace(0.01, 0.06, 8).round(4), strict=True)
 ]), (8,))  # fmt: skip
-_add("MONOCHROME1", _slices(pile(header={"PhotometricInterpretation": "MONOCHROME1"})), (8,))
-_add("series description in Japanese", _slices(pile(header={
+_add("MONOCHROME1", slices(pile(header={"PhotometricInterpretation": "MONOCHROME1"})), (8,))
+_add("series description in Japanese", slices(pile(header={
     "SpecificCharacterSet": ["", "ISO 2022 IR 87"], "SeriesDescription": "胸部"
 })), (8,))  # fmt: skip
 
@@ -392,3 +365,4 @@ def _enhance(at: Path) -> None:
 
 
 _add("enhanced multi-frame", _enhance, (8,))
+SITUATIONS |= DAMAGES

@@ -9,7 +9,7 @@ from medseg.core.errors import DatasetError, FormatError, MedsegError
 from medseg.io.dicom.grids import split_grids
 from medseg.io.dicom.header_reading import ReadHeader
 from medseg.io.dicom.headers import FrameHeader
-from medseg.io.dicom.kinds import IMAGE, name_kind
+from medseg.io.dicom.kinds import DIRECTORY, IMAGE, name_kind
 from medseg.io.dicom.lost_files import explain_no_dicom, note_lost, note_strays
 from medseg.io.dicom.moments import split_moments
 from medseg.io.dicom.pixel_bytes import hold_same_pixels
@@ -43,7 +43,8 @@ def find_series(folder: str | Path) -> DicomTree:
             lost += [read.path] if was_one else []
         elif not read.series_uid:
             unused.append((read.path, read.problem.reason if read.problem else "it names no series"))
-            lost.append(read.path)
+            is_directory = read.header is not None and read.header.sop_class_uid == DIRECTORY
+            lost += [] if is_directory else [read.path]
         else:
             by_series.setdefault(read.series_uid, []).append(read)
     series = [found for group in by_series.values() for found in _sort_series(group, unused)]

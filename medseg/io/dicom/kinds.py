@@ -9,6 +9,8 @@ from medseg.io.dicom.headers import COLOURS, FrameHeader
 
 # What a series can be here.
 IMAGE, SEGMENTATION, CONTOURS = "image", "segmentation", "contours"
+# What lists the files of a disc (DICOMDIR): of no series.
+DIRECTORY = "1.2.840.10008.1.3.10"
 
 _SOP_KINDS = {
     "1.2.840.10008.5.1.4.1.1.66.4": SEGMENTATION,

@@ -24,10 +24,10 @@ def test_a_series_is_read_right_or_refused_with_its_reason(name: str, tmp_path: 
     files = {Path(folder, file) for folder, _, names in os.walk(tmp_path / "study") for file in names}
     assert tree.file_count == len(files), "every file is used or listed with its reason"
     assert len(tree.unused) == situation.unused, tree.unused
-    counts, errors = [], []
+    counts, errors, said = [], [], []
     for series in tree.images:
         try:
-            volume, source, _ = read_series(series, **situation.options)
+            volume, source, notes = read_series(series, **situation.options)
         except MedsegError as error:
             errors.append(error)
             continue
@@ -35,8 +35,10 @@ def test_a_series_is_read_right_or_refused_with_its_reason(name: str, tmp_path: 
         assert is_right(array, affine, straightened="tilt" in situation.options), measure_error(array, affine)
         assert len(source.frames or source.resampled_frames) == len(series.planes)
         counts.append(volume.geometry.shape[2])
+        said += notes
     assert (tuple(sorted(counts)), tuple(sorted(error.code for error in errors))) == (situation.counts, situation.codes)
     assert all(error.case and error.file and error.remedy for error in errors)
+    assert not situation.says or any(situation.says in note for note in said), said
     assert not any(word in str(error) for error in errors for word in ("Muster", "0815", "1970"))
 
 
