@@ -187,7 +187,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _remove(old)
 
 
-def move(path: str | Path, target: str | Path) -> None:
+def relocate(path: str | Path, target: str | Path) -> None:
     """Give a file or folder that is whole its next place; once this returns, it stands there after a power cut too.
 
     Args:

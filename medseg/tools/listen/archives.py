@@ -18,7 +18,6 @@ from medseg.tools.listen.rules import Archive, read_password
 
 if TYPE_CHECKING:
     from dicomweb_client.web import DICOMwebClient
-    from requests import Session
 
 # Seconds: to make a connection, to get an answer.
 CONNECTION_S, ANSWER_S = 30, 120
@@ -60,12 +59,12 @@ class DicomWeb:
 
     Args:
         client: for what it does by itself.
-        session: for what it does not.
+        session: of requests, for what it does not.
         url: of the service.
     """
 
     client: DICOMwebClient
-    session: Session
+    session: Any
     url: str
 
 

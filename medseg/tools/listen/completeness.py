@@ -87,7 +87,7 @@ def _join(queue: Queue, name: str, state: str, rules: Rules, after_s: float) -> 
         queue.write_record(state, name, record)
         target = WAITING if fitting else UNUSED
         if state != target:
-            queue.move(name, state, target)
+            queue.advance(name, state, target)
         folder = queue.path(target, name)
     if not queue.take_files(name, after_s, folder):
         return False  # more of it is coming; until then it is not begun

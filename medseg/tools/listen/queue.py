@@ -74,7 +74,7 @@ class Queue:
             path.unlink()
         interrupted = self.list_cases(WORKING)
         for name in interrupted:
-            self.move(name, WORKING, WAITING)
+            self.advance(name, WORKING, WAITING)
         return interrupted
 
     def place(self, arrived: Path, case: str, series: str, instance: str) -> None:
@@ -85,7 +85,7 @@ class Queue:
             case, series, instance: keys; an older file of that instance is replaced.
         """
         with self._hold(case):
-            atomic.move(arrived, self.path(RECEIVING, case) / SCANS / series / f"{instance}.dcm")
+            atomic.relocate(arrived, self.path(RECEIVING, case) / SCANS / series / f"{instance}.dcm")
 
     @contextlib.contextmanager
     def _hold(self, case: str) -> Iterator[None]:
@@ -104,7 +104,7 @@ class Queue:
         with self._lock:
             if not self._is_quiet(name, after_s):
                 return False
-            self.move(name, RECEIVING, target)
+            self.advance(name, RECEIVING, target)
             self._forget(name)
         return True
 
@@ -114,7 +114,7 @@ class Queue:
             if not self._is_quiet(name, after_s):
                 return False
             for path in list_instances(self.path(RECEIVING, name)):
-                atomic.move(path, target / path.relative_to(self.path(RECEIVING, name)))
+                atomic.relocate(path, target / path.relative_to(self.path(RECEIVING, name)))
             shutil.rmtree(self.path(RECEIVING, name))
             self._forget(name)
         return True
@@ -141,9 +141,9 @@ class Queue:
         self._last.pop(name, None)
         self._storing.pop(name, None)
 
-    def move(self, name: str, state: str, target: str) -> None:
+    def advance(self, name: str, state: str, target: str) -> None:
         """Move a case to another state, whole."""
-        atomic.move(self.path(state, name), self.path(target, name))
+        atomic.relocate(self.path(state, name), self.path(target, name))
 
     def read_record(self, state: str, name: str) -> CaseRecord:
         """A case's record; raises FormatError where it cannot be read."""
@@ -156,7 +156,7 @@ class Queue:
     def remove(self, state: str, name: str) -> None:
         """Remove a case; a part that stays behind after a crash is no case any more."""
         gone = atomic.temporary_path(self.path(state, name))
-        atomic.move(self.path(state, name), gone)
+        atomic.relocate(self.path(state, name), gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def measure(self) -> int:

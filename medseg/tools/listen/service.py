@@ -159,7 +159,7 @@ class Listener:
     def _take_back(self, name: str) -> None:
         if name in self.queue.list_cases(WORKING):
             try:
-                self.queue.move(name, WORKING, WAITING)
+                self.queue.advance(name, WORKING, WAITING)
             except OSError:
                 logger.error("%s: is segmented again after the next start", name)
 

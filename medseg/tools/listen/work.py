@@ -66,14 +66,14 @@ def segment_waiting(queue: Queue, name: str, rules: Rules, models: Models) -> bo
         end_case(queue, WORKING, name, record)
         return True
     queue.write_record(WORKING, name, record)
-    queue.move(name, WORKING, SENDING)
+    queue.advance(name, WORKING, SENDING)
     return True
 
 
 def end_case(queue: Queue, state: str, name: str, record: CaseRecord) -> None:
     """Move a case to ``done``, or to ``failed`` where something of it is missing, and say why."""
     queue.write_record(state, name, record.model_copy(update={"ended": name_time()}))
-    queue.move(name, state, FAILED if record.problems else DONE)
+    queue.advance(name, state, FAILED if record.problems else DONE)
     for problem in record.problems:
         logger.error("%s: failed: %s", name, problem.line())
     if not record.problems:
@@ -89,7 +89,7 @@ def _begin(queue: Queue, name: str, rules: Rules) -> CaseRecord:
         record = CaseRecord(received=name_time(), instances=count, rules=fit_rules(folder, rules))
     record = record.model_copy(update={"attempts": record.attempts + 1})
     queue.write_record(WAITING, name, record)
-    queue.move(name, WAITING, WORKING)
+    queue.advance(name, WAITING, WORKING)
     return record
 
 
@@ -103,4 +103,4 @@ def _put_back(queue: Queue, name: str, record: CaseRecord, error: Exception) -> 
         end_case(queue, WORKING, name, record.model_copy(update={"problems": (problem,)}))
         return
     queue.write_record(WORKING, name, record)
-    queue.move(name, WORKING, WAITING)
+    queue.advance(name, WORKING, WAITING)
