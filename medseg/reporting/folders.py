@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,11 @@ def report_folder(
             outcomes=[*_outcomes_of(content), *failures],
             summary=read_json(directory / "summary.json") if (directory / "summary.json").is_file() else None,
             training=_read_log(directory),
-            notes=(*content.get("notes", ()), *_read_interval_notes(directory / "measurements.json", measurements)),
+            notes=(
+                *content.get("notes", ()),
+                *_read_interval_notes(directory / "measurements.json", measurements),
+                *_count_objects(content.get("objects", {})),
+            ),
             warnings=(
                 *content.get("warnings", ()),
                 *_read_alarms(directory),
@@ -87,6 +92,15 @@ def report_folder(
         ),
     )
     return [CaseOutcome(figure.case, "done") for figure in figures] + failures, path
+
+
+def _count_objects(objects: Mapping[str, str]) -> list[str]:
+    """A line about the DICOM objects that ``predict`` wrote; none where there are none."""
+    counts = Counter(words.split(",")[0] for words in objects.values())
+    if not counts:
+        return []
+    listed = ", ".join(f"{count} x {kind}" for kind, count in sorted(counts.items()))
+    return [f"Written beside the masks, read back and compared: {listed}; run.json says what each file holds."]
 
 
 def _draw(

@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from medseg import pipeline
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation, Volume
 from medseg.io.dicom.key_pictures import write_key_pictures
@@ -19,7 +21,10 @@ from medseg.io.dicom.report_sr import write_report
 from medseg.io.dicom.seg_write import write_seg, write_seg_probabilities
 from medseg.io.dicom.source import DicomSource
 from medseg.measurement import measure_case
+from medseg.shapes.components import find_components
+from tests.inference.examples import write_model
 from tests.io.dicom.small_series import LABELS, make_geometry, make_mask, write_series
+from tests.io.dicom_series import pile, write
 
 # A 12 x 10 frame fills whole bytes, one of 13 x 9 does not: its bits run on into the next frame's.
 SHAPES = ((12, 10, 6), (13, 9, 7))
@@ -68,6 +73,57 @@ def test_dciodvfy_finds_no_fault(tmp_path: Path, shape: tuple[int, int, int], mu
     assert find_faults(write_report(tmp_path / "sr.dcm", rows, written[0], source).path) == []
     for picture in write_key_pictures(tmp_path, volume, written[0], source):
         assert find_faults(picture.path) == []
+
+
+@pytest.mark.parametrize("seg_type", ["binary", "labelmap", "fractional"])
+def test_dciodvfy_finds_no_fault_in_what_predict_writes(tmp_path: Path, seg_type: Any) -> None:
+    write_model(tmp_path / "model", folds=(0,))
+    for number, date in ((1, "20240501"), (2, "20240807")):
+        header = {"StudyInstanceUID": f"1.2.3.{number}", "SeriesInstanceUID": f"1.2.4.{number}", "StudyDate": date}
+        planes = [replace(plane, shape=(14, 15)).but(StudyID="S1", **header) for plane in pile(9)]
+        write(tmp_path / "tree" / str(number), planes)
+    out = tmp_path / "out"
+    pipeline.predict(
+        tmp_path / "tree", out, model=tmp_path / "model", device="cpu", mirroring=False, seg_type=seg_type, follow=out,
+        file_format="dicom-seg,rtstruct,sr,key-pictures",
+    )  # fmt: skip
+    written = sorted(out.rglob("*.dcm"))
+    assert {path.name.split(".", 1)[1] for path in written} >= {"seg.dcm", "rtstruct.dcm", "sr.dcm", "dcm"}
+    for path in written:
+        faults = find_faults(path)
+        if seg_type == "labelmap" and path.name.endswith(".sr.dcm"):
+            # It knows label maps as objects, but not yet as segmentations whose segments a report may refer to.
+            faults = [fault for fault in faults if "Referenced SOP Class that is not segmentation" not in fault]
+        assert faults == []
+
+
+def test_dcmqi_and_highdicom_find_every_lesion(tmp_path: Path) -> None:
+    import SimpleITK
+
+    highdicom: Any = pytest.importorskip("highdicom")
+    shape = (30, 26, 20)
+    source = make_source(tmp_path, shape)
+    array = np.zeros(shape, np.uint8)
+    array[1::4, 1::4, 1::4] = 3
+    array[2::8, 1::4, 1::4] = 3
+    array[0, :, 0] = 1
+    written = write_seg(tmp_path / "seg.dcm", Segmentation(array, source.geometry), LABELS, source,
+                        lesion_labels=["liver tumour"])  # fmt: skip
+    assert len(written.segments) > 200
+    assert find_faults(written.path) == []
+    bodies, count = find_components(array == 3)
+    assert count == len(written.segments) - 1
+    volume = highdicom.seg.segread(written.path).get_volume(combine_segments=True)
+    index = source.geometry.to_index(np.argwhere(volume.array) @ volume.affine[:3, :3].T * (-1, -1, 1)
+                                     + volume.affine[:3, 3] * (-1, -1, 1))  # fmt: skip
+    found = np.zeros(shape, int)
+    found[tuple(np.rint(index).astype(int).T)] = volume.array[volume.array != 0]
+    assert np.array_equal(found, np.where(array == 1, 1, np.where(bodies > 0, bodies + 1, 0)))
+    command = [find_program("segimage2itkimage"), "--inputDICOM", str(written.path), "--outputDirectory", str(tmp_path)]
+    subprocess.run([*command, "-t", "nrrd"], check=True, capture_output=True, timeout=60)
+    for number in (1, 2, 101, len(written.segments)):
+        image: Any = SimpleITK.ReadImage(str(tmp_path / f"{number}.nrrd"))
+        assert np.count_nonzero(SimpleITK.GetArrayFromImage(image)) == written.segments[number - 1].voxels
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -88,3 +88,16 @@ def test_what_training_found_wrong_stands_in_the_report_once(tmp_path: Path) -> 
     assert "Training 3d_fullres fold 0: 'cyst' has not been predicted once: train longer" in page
     assert page.count("Training 3d_fullres fold 0, 3d_fullres fold 1, 3d_fullres fold 2: read from the disk") == 1
     assert "Training 3d_fullres fold 2: memory fallback: less" in page
+
+
+def test_dicom_objects_of_the_run_are_counted(tmp_path: Path) -> None:
+    save_nifti(tmp_path / "scans" / "a.nii.gz", SCAN)
+    save_mask(tmp_path / "masks" / "a.nii.gz", MASK)
+    objects = {
+        "a.seg.dcm": "DICOM SEG, binary, of liver",
+        "b.seg.dcm": "DICOM SEG, binary, of liver",
+        "a.sr.dcm": "SR, 1",
+    }
+    save_json(tmp_path / "masks" / "run.json", objects=objects)
+    _, path = report_folder(tmp_path / "masks", images=tmp_path / "scans")
+    assert "Written beside the masks, read back and compared: 2 x DICOM SEG, 1 x SR" in path.read_text("utf-8")

@@ -12,7 +12,7 @@ from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation, Volume
 from medseg.inference.folders.lesion_names import EarlierScan, LesionNames, name_lesions
-from medseg.inference.folders.writing import OBJECTS
+from medseg.inference.folders.writing import MASK_APART, OBJECTS
 from medseg.io.dicom.source import DicomSource
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from medseg.io.dicom.scans import DicomScans  # which loads pydicom
     from medseg.io.dicom.series import DicomSeries
 
-_ENDING = OBJECTS["dicom-seg"]
+_ENDINGS = (OBJECTS["dicom-seg"], MASK_APART)
 
 
 class Following:
@@ -40,7 +40,7 @@ class Following:
         from medseg.io.dicom.earlier import list_segmentations, read_earlier_mask
 
         self.output, self.scans = output, scans
-        own = {(output / f"{name}{_ENDING}").resolve() for name in scans.series}
+        own = {(output / f"{name}{ending}").resolve() for name in scans.series for ending in _ENDINGS}
         is_own_folder = place.resolve() == output.resolve()
         found = {} if is_own_folder and not place.exists() else list_segmentations(place)
         masks = ((read_earlier_mask(path), digest) for path, digest in found.items() if path.resolve() not in own)
@@ -118,7 +118,8 @@ class Following:
 
         if not patient:
             return [], "the scan names no patient"
-        written = (self.output / f"{name}{_ENDING}" for name in self.scans.series if name != case)
+        others = (name for name in self.scans.series if name != case)
+        written = (self.output / f"{name}{ending}" for name in others for ending in _ENDINGS)
         own = [mask for path in written if path.is_file() and (mask := read_earlier_mask(path)) is not None]
         of_patient = [mask for mask in (*self.known, *own) if mask.patient == patient]
         moment = read_moment(header)

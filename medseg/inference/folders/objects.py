@@ -12,7 +12,7 @@ from medseg.core.disk import explain_write
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Volume
-from medseg.inference.folders.writing import KEY_PICTURES, OBJECTS
+from medseg.inference.folders.writing import KEY_PICTURES, MASK_APART, OBJECTS
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.io.dicom.source import DicomSource
 from medseg.io.probabilities import name_channels
@@ -28,8 +28,6 @@ Contours = Literal["exact", "smooth"]
 SegType = Literal["binary", "labelmap", "fractional"]
 
 _DIGEST_DIGITS = 12  # of a model's hash; DICOM's short texts take 16 characters
-# The mask where the segmentation under the usual name holds probabilities, which a report or a picture is not of.
-_MASK = ".mask.seg.dcm"
 _OF_MASKS = ("sr", "key-pictures")
 
 
@@ -153,11 +151,12 @@ class ObjectWriter:
             for path in self.list_files(case):
                 path.unlink(missing_ok=True)
             raise (explain_write(error, self.output, case) if isinstance(error, OSError) else error) from None
+        written.notes = list(dict.fromkeys(written.notes))
         return written
 
     def list_files(self, case: str) -> list[Path]:
         """Every object of a case that stands in the folder, whichever run wrote it."""
-        named = [self.output / f"{case}{ending}" for ending in (*OBJECTS.values(), _MASK)]
+        named = [self.output / f"{case}{ending}" for ending in (*OBJECTS.values(), MASK_APART)]
         return [path for path in named if path.is_file()] + sorted(
             (self.output / KEY_PICTURES / case).glob("key_*.dcm")
         )
@@ -190,7 +189,7 @@ class ObjectWriter:
 
         labels, mask = self.predictor.model.plan.labels, prediction.segmentation
         name = f"{case}{OBJECTS['dicom-seg']}"
-        name = f"{case}{_MASK}" if name in written.files else name
+        name = f"{case}{MASK_APART}" if name in written.files else name
         kind: Literal["binary", "labelmap"] = "labelmap" if self.options.seg_type == "labelmap" else "binary"
         lesions: Sequence[TrackedLesion] = ()
         if self.following is not None and shown is not None:
@@ -245,8 +244,9 @@ class ObjectWriter:
         )  # fmt: skip
         name = f"{case}{OBJECTS['sr']}"
         report = write_report(self.output / name, rows, seg, source, maker=maker)
-        said = "; ".join((f"{len(report.groups)} groups of measurements of {seg.path.name}", *report.notes))
-        written.files[name] = f"DICOM SR (TID 1500), {said}"
+        left_out = (f"; {len(names)} left out: {reason}" for reason, names in report.left_out.items())
+        groups = f"{len(report.groups)} groups of measurements of {seg.path.name}"
+        written.files[name] = f"DICOM SR (TID 1500), {groups}{''.join(left_out)}"
 
     def _draw_pictures(
         self, case: str, source: DicomSource, maker: Maker, seg: WrittenSeg, shown: Volume | None,

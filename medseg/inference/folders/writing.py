@@ -18,6 +18,8 @@ from medseg.io.probabilities import FOLDER, name_channels, name_files
 ENDINGS = {"nifti": ".nii.gz", "mha": ".mha", "nrrd": ".nrrd"}
 # What is written for a hospital's archive, of scans that came from one.
 OBJECTS = {"dicom-seg": ".seg.dcm", "rtstruct": ".rtstruct.dcm", "sr": ".sr.dcm"}
+# The mask where the segmentation under the usual name holds probabilities, which a report or a picture is not of.
+MASK_APART = ".mask.seg.dcm"
 # A folder a case with a picture a key slice.
 KEY_PICTURES = "key_pictures"
 DICOM_FORMATS = (*OBJECTS, "key-pictures")

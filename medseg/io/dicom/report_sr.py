@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,19 @@ class WrittenReport:
         path: the file.
         sop_instance_uid, series_uid: what identifies it.
         groups: what it says.
-        notes: what was left out and why, a line each.
+        left_out: of each reason what was left out for it.
     """
 
     path: Path
     sop_instance_uid: str
     series_uid: str
     groups: tuple[ReportedGroup, ...]
-    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out and why, a line each."""
+        return tuple(f"not in the report, {reason}: {', '.join(names)}" for reason, names in self.left_out.items())
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,8 @@ def write_report(
         copy_identity(header, content)
     with atomic_path(path, lambda written: _check(written, wanted)) as temporary, quiet():
         content.save_as(temporary)
-    notes = tuple(f"not in the report, {reason}: {', '.join(names)}" for reason, names in left_out.items())
-    return WrittenReport(path, str(content.SOPInstanceUID), str(content.SeriesInstanceUID), wanted, notes)
+    named_out = {reason: tuple(names) for reason, names in left_out.items()}
+    return WrittenReport(path, str(content.SOPInstanceUID), str(content.SeriesInstanceUID), wanted, named_out)
 
 
 def _group_rows(rows: Sequence[Measurement], seg: WrittenSeg, path: Path) -> list[_Group]:

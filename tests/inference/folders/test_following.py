@@ -82,6 +82,15 @@ def test_both_studies_in_one_tree(predictor: Predictor, tree: Path, tmp_path: Pa
     assert list_lesions(out, cases["second"]) == list_lesions(out, cases["first"]) == old
 
 
+def test_lesions_beside_a_fractional_seg_go_on_too(predictor: Predictor, tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict_source(predictor, tree, out, file_format="dicom-seg,sr", seg_type="fractional", follow=out)
+    segs = [read_seg(path) for path in sorted(out.glob("*.mask.seg.dcm"))]
+    uids = [{segment.tracking_uid for segment in seg.segments.values()} for seg in segs]
+    assert len(uids) == 2
+    assert uids[0] == uids[1]
+
+
 @pytest.mark.parametrize(
     ("header", "reason"),
     [
