@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.core.errors import FormatError
+from medseg.core.errors import FormatError, show_name
 from medseg.io.dicom.elements import Elements
 from medseg.io.dicom.identity import quiet
 
@@ -105,8 +105,9 @@ class Fields:
 
     def refuse(self, tag: int, expected: str, found: bytes) -> FormatError:
         """The FormatError for a value of an element that is not what it should be."""
+        shown = show_name(found[:60].decode("latin-1"))
         return FormatError(
-            f"{name_tag(tag)} is {ascii(found[:60])[2:-1]!r}, expected {expected}", code="bad_header", file=self.path,
+            f"{name_tag(tag)} is '{shown}', expected {expected}", code="bad_header", file=self.path,
             remedy="Export the series again, or correct the header",
         )  # fmt: skip
 

@@ -65,7 +65,11 @@ class DicomScans:
 
     def read(self, name: str) -> ScanReading:
         """The volume of a case on its first channel's grid; raises as ``read_channels``."""
-        return read_channels(self.rules, self.series[name], tilt=self.tilt, gaps=self.gaps, register=self.register)
+        try:
+            return read_channels(self.rules, self.series[name], tilt=self.tilt, gaps=self.gaps, register=self.register)
+        except MedsegError as error:
+            error.case = name  # the series calls itself by its description
+            raise
 
 
 def find_scans(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def scale_frames(
     """
     for frame in frames:
         _check_scale(frame)
-    check_finite(stored, frames[0].path)
+    _check_finite(stored, frames[0].path)
     padded, notes = _choose_padding(stored, marks)
     lowest, highest = _find_range(frames, marks, padded)
     dtype = _choose_type(stored.dtype, [frame.scale for frame in frames], lowest, highest)
@@ -53,6 +54,14 @@ def scale_frames(
             for future in [pool.submit(work, slot) for slot in range(len(frames))]:
                 future.result()
     return out, sum(marks.padded[slot] for slot in padded), notes
+
+
+def _check_finite(stored: NDArray[Any], path: Path) -> None:
+    try:
+        check_finite(stored, path)
+    except FormatError as error:
+        error.remedy = "Export the series again"  # what is filled elsewhere has no padding of its own, as DICOM has
+        raise
 
 
 def _check_scale(frame: FrameHeader) -> None:
