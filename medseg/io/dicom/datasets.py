@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY, inflate
-from medseg.io.dicom.elements import DEFLATED_LITTLE, PIXEL_KEYWORDS
+from medseg.io.dicom.encoding import DEFLATED_LITTLE, PIXEL_KEYWORDS
 from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.structure import check_structure
 

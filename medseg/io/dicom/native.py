@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.bytes_window import REMEDY, inflate
-from medseg.io.dicom.elements import DEFLATED_LITTLE, EXPLICIT_BIG
+from medseg.io.dicom.encoding import DEFLATED_LITTLE, EXPLICIT_BIG
 from medseg.io.dicom.headers import PixelFormat
 from medseg.io.dicom.stored_values import type_of_words
 from medseg.io.dicom.structure import check_structure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medseg.io.dicom.elements import EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from medseg.io.dicom.encoding import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 from medseg.io.dicom.headers import FrameHeader, PixelFormat
 
 _PIECE_BYTES = 1 << 20

@@ -23,10 +23,10 @@ from medseg.io.dicom.compressed import (
     locate_frames,
     name_syntax,
 )
+from medseg.io.dicom.encoding import NATIVE_SYNTAXES
 from medseg.io.dicom.headers import FrameHeader, PixelFormat
 from medseg.io.dicom.native import count_plane_bytes, read_native
 from medseg.io.dicom.stored_values import Marks, type_of_words
-from medseg.io.dicom.structure import NATIVE_SYNTAXES
 from medseg.io.dicom.values import scale_frames
 from medseg.io.guard import check_room
 

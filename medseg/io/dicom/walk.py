@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from medseg.core.errors import MedsegError, show_name
-from medseg.io.dicom.elements import is_dicom
+from medseg.io.dicom.encoding import is_dicom
 from medseg.io.dicom.header_reading import ReadHeader, read_header
 from medseg.io.guard import check_name, unreadable
 

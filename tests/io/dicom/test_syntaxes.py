@@ -13,9 +13,9 @@ from pydicom.uid import AllTransferSyntaxes
 
 from medseg.core.errors import FormatError
 from medseg.io.dicom.compressed import COMPRESSED_SYNTAXES
+from medseg.io.dicom.encoding import NATIVE_SYNTAXES
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.pixels import read_frames
-from medseg.io.dicom.structure import NATIVE_SYNTAXES
 from tests.io.dicom.plane_files import header_of, write_bytes, write_compressed
 from tests.io.dicom.test_compressed import draw, encode_jpeg
 
