@@ -137,7 +137,7 @@ def write_rtstruct(
     ):
         content.save_as(temporary, enforce_file_format=True)
     notes = [
-        f"the smooth contours of {roi.name!r} change its volume by {100 * roi.volume_change:+.2f} %: {roi.voxels}"
+        f"the smooth contours of {roi.name!r} change its volume by {_show_percent(roi.volume_change)}: {roi.voxels}"
         f" voxels of the mask, {roi.voxels_drawn} when they are drawn again"
         for roi in written
         if contours == "smooth"
@@ -145,6 +145,10 @@ def write_rtstruct(
     return WrittenRtstruct(
         path, str(content.SOPInstanceUID), str(content.SeriesInstanceUID), tuple(written), tuple(notes)
     )
+
+
+def _show_percent(change: float) -> str:
+    return f"{round(100 * change, 2) + 0.0:+.2f} %"  # adding 0 makes a small negative number no -0.00
 
 
 def name_rois(names: Sequence[str]) -> list[str]:
@@ -222,7 +226,7 @@ def _check(
             raise _differs(f"{np.count_nonzero(mask != again)} voxels of {roi.name!r} are not the mask's", path)
         if abs(result.volume_change) > LARGEST_VOLUME_CHANGE:
             raise DatasetError(
-                f"smooth contours change the volume of {roi.name!r} by {100 * result.volume_change:+.2f} % ({voxels}"
+                f"smooth contours change the volume of {roi.name!r} by {_show_percent(result.volume_change)} ({voxels}"
                 f" voxels, {voxels_drawn} when drawn again), expected at most {100 * LARGEST_VOLUME_CHANGE:g} %",
                 code="smooth_changes_volume", file=path, remedy="Write --contours exact",
             )  # fmt: skip
