@@ -10,6 +10,7 @@ import pytest
 from medseg import pipeline
 from medseg.core.records import read_json
 from medseg.io import read_image
+from medseg.io.dicom.seg_read import read_seg
 from medseg.io.dicom.sr_read import read_report
 from medseg.io.masks import read_segmentation
 from medseg.tools.listen.instances import read_facts
@@ -71,7 +72,11 @@ def test_seg_and_sr_come_back_to_orthanc(tmp_path: Path) -> None:
     (case,) = (tmp_path / "queue" / "done").iterdir()
     assert [path.name for path in (case / "earlier").iterdir()] != []
     assert len(list(case.glob("earlier/*/*/*.dcm"))) == 5  # the patient's own, not another's of a similar number
-    assert len(list(case.glob("results/by_web/earlier/*.seg.dcm"))) == 1
+    (earlier,) = case.glob("results/by_web/earlier/*.seg.dcm")
+    (now,) = case.glob("results/by_web/*.seg.dcm")
+    assert {lesion.tracking_uid for lesion in read_seg(earlier).segments.values()} & {
+        lesion.tracking_uid for lesion in read_seg(now).segments.values()
+    }  # a lesion that was there before has its identifier again
     for secret in ("Muster", "0815", scenario.PASSWORD):
         assert secret not in log
     assert "Traceback" not in log

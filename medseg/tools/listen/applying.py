@@ -79,37 +79,47 @@ def apply_rule(case: Path, name: str, rules: Rules, models: Models, *, fetch: bo
         notes = fetch_earlier(case, rule, rules) if fetch else (missed,)
     try:
         predictor = models.load(rule.model)
+        follow, more = _prepare_earlier(predictor, case, output / EARLIER, rule)
         several = len(predictor.model.plan.channels) > 1
         sources = [case / SCANS] if several else _list_fitting(case, rule)
-        outcomes = [outcome for source in sources for outcome in _segment(predictor, source, output, rule)]
+        outcomes = [outcome for source in sources for outcome in _segment(predictor, source, output, rule, follow)]
     except ResourceError:
         raise
     except MedsegError as error:
         return Made((), (_tell(error, rule.name),), notes)
-    notes += _segment_earlier(predictor, case, output / EARLIER, rule)
-    return Made(_list_results(case, output, rule, outcomes), _list_problems(rule, outcomes), notes)
+    return Made(_list_results(case, output, rule, outcomes), _list_problems(rule, outcomes), (*notes, *more))
 
 
-def _segment_earlier(predictor: Predictor, case: Path, output: Path, rule: Rule) -> tuple[str, ...]:
-    """Segment earlier studies; what is wrong with one is a note, since the case itself lacks nothing."""
-    notes: list[str] = []
-    for study in sorted((case / EARLIER).glob("*")):
-        if not any(study.glob("*/*.dcm")):
-            continue
-        try:
-            outcomes = _segment(predictor, study, output, rule)
-            notes += [f"{rule.name}: earlier study: {problem.line()}" for problem in _list_problems(rule, outcomes)]
-        except ResourceError:
-            raise
-        except MedsegError as error:
-            notes.append(f"{rule.name}: earlier study: {error.reason}")
-    return tuple(notes)
+def _prepare_earlier(predictor: Predictor, case: Path, output: Path, rule: Rule) -> tuple[Path | None, tuple[str, ...]]:
+    """Where earlier masks are whose lesions go on: those that the archive has, else those that are made here.
+
+    Returns the folder, None where there is none, and notes: what is wrong with an earlier study is no more than that,
+    since the case itself lacks nothing.
+    """
+    from medseg.io.dicom.earlier import list_segmentations, read_earlier_mask
+
+    studies = case / EARLIER
+    if not any(studies.glob("*/*/*.dcm")):
+        return None, ()
+    try:
+        if any(read_earlier_mask(path) is not None for path in list_segmentations(studies)):
+            return studies, ()
+        outcomes = _segment(predictor, studies, output, rule, output)
+        problems = _list_problems(rule, outcomes)
+        notes = tuple(f"{rule.name}: earlier study: {problem.line()}" for problem in problems)
+        named = any(read_earlier_mask(path) is not None for path in list_segmentations(output))
+        return output if named else None, notes
+    except ResourceError:
+        raise
+    except MedsegError as error:
+        return None, (f"{rule.name}: earlier studies: {error.reason}",)
 
 
-def _segment(predictor: Predictor, source: Path, output: Path, rule: Rule) -> list[CaseOutcome]:
+def _segment(predictor: Predictor, source: Path, output: Path, rule: Rule, follow: Path | None) -> list[CaseOutcome]:
     from medseg.inference.folders.source import predict_source
 
-    return predict_source(predictor, source, output, file_format=",".join(rule.formats), rules=rule.channels)
+    formats = ",".join(rule.formats)
+    return predict_source(predictor, source, output, file_format=formats, rules=rule.channels, follow=follow)
 
 
 def _list_fitting(case: Path, rule: Rule) -> list[Path]:

@@ -23,6 +23,7 @@ _DATE = re.compile(r"^\d{8}$")
 _WILDCARDS = frozenset("*?\\")
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _PIECE_BYTES = 1 << 20
+_SEGMENTATION = "SEG"
 # Of a patient's studies, so many are looked through; of one, so many series are fetched.
 _MOST_STUDIES, _MOST_SERIES = 200, 8
 
@@ -82,14 +83,22 @@ def _find_studies(service: DicomWeb, now: Facts, earlier: Earlier) -> list[str]:
 
 
 def _fetch_study(service: DicomWeb, case: Path, study: str, now: Facts, rule: Rule, rules: Rules) -> None:
-    """Fetch the series of a study that the rule fits; where there is none, no folder is made."""
-    entries = _ask(service.client.search_for_series, study, search_filters={"Modality": now.modality})
-    series = [uid for entry in entries if is_uid(uid := _read_value(entry, "0020000E")) and _may_fit(entry, rule)]
+    """Fetch the series of a study that the rule fits, and its segmentations; where there is no such series, nothing."""
+    series = [uid for uid, entry in _find_series(service, study, now.modality).items() if _may_fit(entry, rule)]
     if not series:
         return
+    drawn = _find_series(service, study, _SEGMENTATION)
     with atomic.atomic_folder(case / EARLIER / make_key(study)) as temporary:
-        for uid in series[:_MOST_SERIES]:
+        for uid in (*series[:_MOST_SERIES], *list(drawn)[:_MOST_SERIES]):
             _fetch_series(service, temporary / make_key(uid), (study, uid), now, rule, rules)
+
+
+def _find_series(service: DicomWeb, study: str, modality: str) -> dict[str, Any]:
+    """A study's series of a modality, by unique identifier."""
+    entries = _ask(service.client.search_for_series, study, search_filters={"Modality": modality})
+    # Some services pass over what they cannot search for.
+    found = {_read_value(entry, "0020000E"): entry for entry in entries if _read_value(entry, "00080060") == modality}
+    return {uid: entry for uid, entry in found.items() if is_uid(uid)}
 
 
 def _fetch_series(service: DicomWeb, folder: Path, uids: tuple[str, str], now: Facts, rule: Rule, rules: Rules) -> None:
@@ -107,7 +116,7 @@ def _fetch_series(service: DicomWeb, folder: Path, uids: tuple[str, str], now: F
             raise NotFetchedError("it sent instances of another series than was asked for")
         if facts.patient_id != now.patient_id or _differ(facts.birth_date, now.birth_date):
             raise NotFetchedError("it sent another patient's instances")
-        if not rule.fits(facts):
+        if facts.modality != _SEGMENTATION and not rule.fits(facts):
             path.unlink()  # such as another body part, which the answer to the search need not tell
 
 

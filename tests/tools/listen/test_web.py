@@ -14,8 +14,13 @@ from typing import Any
 
 import pytest
 
+from medseg.inference import Predictor
+from medseg.inference.folders.source import predict_source
+from medseg.io.dicom.seg_read import read_seg
+from medseg.tools.listen.applying import Models, apply_rule
 from medseg.tools.listen.archives import NotTakenError, open_sender
 from medseg.tools.listen.fetching import NotFetchedError, fetch_earlier
+from medseg.tools.listen.instances import read_facts
 from medseg.tools.listen.receiver import require_pacs
 from medseg.tools.listen.rules import Archive, Rules
 from tests.tools.listen.examples import write_rules, write_series
@@ -123,19 +128,27 @@ def test_all_else_is_not_sent(service: Service, tmp_path: Path, status: int, con
     assert len(service.asked) == 1  # neither tried again at once nor sent elsewhere
 
 
-def offer(service: Service, files: list[Path], *, patient: str = "0815", date: str = "20190101") -> None:
-    """The answers to a search and to a request for one earlier study of one series."""
+def offer(
+    service: Service, files: list[Path], *, patient: str = "0815", date: str = "20190101", drawn: Path | None = None
+) -> None:
+    """The answers to a search and to a request for one earlier study of one series, and a segmentation of it."""
     studies = {"0020000D": STUDY, "00080020": date, "00100020": patient}
     service.say("/dicom-web/studies", [{tag: {"vr": "UI", "Value": [value]} for tag, value in studies.items()}])
-    series = {"0020000E": SERIES, "00080060": "CT", "0008103E": "thorax"}
+    series = [{"0020000E": SERIES, "00080060": "CT", "0008103E": "thorax"}]
+    offered = {SERIES: files}
+    if drawn is not None:
+        uid = read_facts(drawn).series_uid
+        series.append({"0020000E": uid, "00080060": "SEG"})
+        offered[uid] = [drawn]
     service.say(
         f"/dicom-web/studies/{STUDY}/series",
-        [{tag: {"vr": "UI", "Value": [value]} for tag, value in series.items()}],
+        [{tag: {"vr": "UI", "Value": [value]} for tag, value in entry.items()} for entry in series],
     )
-    service.say(
-        f"/dicom-web/studies/{STUDY}/series/{SERIES}", build([path.read_bytes() for path in files]),
-        kind='multipart/related; type="application/dicom"; boundary=b0',
-    )  # fmt: skip
+    for uid, own in offered.items():
+        service.say(
+            f"/dicom-web/studies/{STUDY}/series/{uid}", build([path.read_bytes() for path in own]),
+            kind='multipart/related; type="application/dicom"; boundary=b0',
+        )  # fmt: skip
 
 
 def make_case(folder: Path, model: Path, service: Service, **header: Any) -> tuple[Path, Rules]:
@@ -159,6 +172,21 @@ def test_an_earlier_study_is_fetched_once(service: Service, tmp_path: Path, mode
     asked = len(service.asked)
     fetch(case, rules)
     assert len(service.asked) == asked + 1
+
+
+def test_lesions_go_on_from_the_archive_s_masks(service: Service, tmp_path: Path, model: Path) -> None:
+    files = write_series(tmp_path / "earlier", 2, **EARLIER)
+    predict_source(Predictor.load(model, device="cpu"), tmp_path / "earlier", tmp_path / "drawn", file_format="sr")
+    (drawn,) = (tmp_path / "drawn").glob("*.seg.dcm")
+    case, rules = make_case(tmp_path, model, service)
+    offer(service, files, drawn=drawn)
+    made = apply_rule(case, "organ", rules, Models("cpu"), fetch=True)
+    assert made.problems == ()
+    assert made.notes == ("organ: earlier studies: 1",)
+    (now,) = (case / "results" / "organ").glob("*.seg.dcm")
+    before, after = ({one.tracking_uid for one in read_seg(path).segments.values()} for path in (drawn, now))
+    assert before == after
+    assert not (case / "results" / "organ" / "earlier").exists()  # whose masks there are already
 
 
 @pytest.mark.parametrize(
