@@ -10,14 +10,15 @@ from typing import Any
 
 from medseg.compute import map_cases
 from medseg.core.dataset import Case, Dataset, MaskSource, read_dataset
-from medseg.core.errors import DatasetError
+from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, outcome_of_error
 from medseg.core.records import read_json
 from medseg.core.results import Measurement, Score, read_rows
 from medseg.core.volume import Volume
 from medseg.core.workspace import Workspace
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
+from medseg.io.dicom.reading import recall_reading
 from medseg.io.files import list_images
 from medseg.reporting.content import CaseFigures, Line, ReportContent
 from medseg.reporting.drawing import draw_case
@@ -50,20 +51,23 @@ def report_folder(
         )  # fmt: skip
     timelines = read_timelines(directory / "longitudinal.json")
     labels = settle_labels(None, (directory, directory / "predictions"), masks.values())
-    scans = find_images(images) if images is not None else _cases_of(dataset)
-    referred = find_masks(references) if references is not None else _references_of(dataset)
+    content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
+    reading = recall_reading(content).with_places(labels, *([images] if images is not None else []))
+    scans = find_images(images, dicom=reading) if images is not None else _cases_of(dataset)
+    problems: list[MedsegError] = []
+    referred = find_masks(references, problems, dicom=reading) if references is not None else _references_of(dataset)
     patients = find_patients(images or directory) | {c.name: (c.patient, c.day) for c in scans.values()}
     lines = _read_lines(directory / "measurements.json")
 
-    content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
     channels = dataset.channels if dataset else tuple(content.get("channels", ()))
 
     def draw(name: str) -> CaseFigures:
-        volume = read_volume(scans[name], channels)
+        volume = read_volume(scans[name], channels if scans[name].load is None else ())
         return _draw(name, volume, masks[name], referred.get(name), labels, lines.get(name, ()), patients)
 
     shown = [name for name in masks if name in scans]
     figures, failures = map_cases(draw, shown, str, title="report")
+    failures += map(outcome_of_error, problems)
     path = directory / "report.html"
     write_report(
         path,

@@ -96,8 +96,24 @@ class DicomReading:
         """
         if not self.trees:
             return {}
-        trees = [account_files(tree, used) for tree in self.trees.values()]
-        return {"settings": {"tilt": self.tilt, "gaps": self.gaps}, "dicom": trees}
+        accepted = {"tilt": self.tilt, "gaps": self.gaps}
+        return {"settings": accepted, "dicom": [account_files(tree, used) | accepted for tree in self.trees.values()]}
+
+
+def recall_reading(run: Mapping[str, Any]) -> DicomReading:
+    """A reading that accepts of grids what an earlier command accepted, so that scans lie as their masks do.
+
+    Args:
+        run: the content of its ``run.json``.
+    Returns:
+        the reading; one that accepts nothing where the run read no DICOM.
+    """
+    noted = run.get("dicom")
+    entry = noted[0] if isinstance(noted, list) and noted and isinstance(noted[0], dict) else {}
+    return DicomReading(
+        tilt="resample" if entry.get("tilt") == "resample" else "refuse",
+        gaps="interpolate" if entry.get("gaps") == "interpolate" else "refuse",
+    )
 
 
 def account_files(tree: DicomTree, used: Collection[Path], reasons: Mapping[int, str] | None = None) -> dict[str, Any]:

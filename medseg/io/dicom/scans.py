@@ -34,7 +34,8 @@ class DicomScans:
         rules: which series a channel takes, one each.
         left: every other scan of the tree, with the reason.
         tilt, gaps, register: as ``read_channels`` takes them.
-        files: how many files there are, and why those are unused that are, as ``account_files`` counts them.
+        files: how many files there are, and why those are unused that are, as ``account_files`` counts them, with
+            ``tilt`` and ``gaps``.
     """
 
     dataset: Dataset
@@ -127,7 +128,8 @@ def find_scans(
     layout = f"DICOM, {sum(map(len, found.values()))} of {_count(tree)}"
     dataset = Dataset(Path(root), Path(root).name, layout, cases, problems=tuple(problems))
     used = {file for chosen in found.values() for series in chosen for file in series.files}
-    files = account_files(tree, used, {id(series): reason for series, reason in (*left, *refused)})
+    reasons = {id(series): reason for series, reason in (*left, *refused)}
+    files = {**account_files(tree, used, reasons), "tilt": tilt, "gaps": gaps}
     return DicomScans(dataset, found, settled, tuple(left), tilt, gaps, register, files)
 
 

@@ -156,7 +156,11 @@ def test_a_tilted_scan_is_straightened_for_contours_as_for_prediction(tmp_path: 
     run = json.loads((tmp_path / "out" / "run.json").read_text())
     assert run["settings"]["tilt"] == "resample"
     assert any("lean by 12.0 degrees" in note for note in run["notes"])
-    pipeline.report(tmp_path / "out")
+    pipeline.measure(tmp_path / "tree", tmp_path / "measured", dicom=dicom)
+    for folder in ("out", "measured"):  # the report takes the scan as the masks did
+        write_segmentation(tmp_path / folder / f"{name}.nii.gz", mask)
+        report = pipeline.report(tmp_path / folder, images=tmp_path / "tree", references=tmp_path / "tree")
+        assert [(one.case, one.status) for one in report.outcomes] == [(name, "done")]
     assert "lean by 12.0 degrees" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
