@@ -7,7 +7,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medseg.io import open_dataset
+from medseg.grids import align_volume
+from medseg.io import open_dataset, read_image, read_volume
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import read_series
 from medseg.io.dicom.roi_names import RoiRule, RoiRules
@@ -51,3 +52,25 @@ def test_a_tree_becomes_the_data_set_that_others_made_of_it(tmp_path: Path) -> N
             )
             np.testing.assert_array_equal(np.asarray(found.dataobj), np.asarray(expected.dataobj))
             np.testing.assert_allclose(found.affine, expected.affine, atol=1e-3)
+
+
+def test_ct_and_pet_become_the_channels_of_one_data_set(tmp_path: Path) -> None:
+    rules = tmp_path / "rois.json"
+    RULES.write(rules)
+    channels = "CT: Modality=CT; PET: Modality=PT"
+    result = import_dicom(DATA / "sarcoma_dicom", tmp_path / "out", labels=rules, channels=channels)
+    assert [outcome.status for outcome in result.outcomes] == ["done"] * 3
+    dataset = open_dataset(tmp_path / "out")
+    # Each series is called after its patient, which no data set keeps.
+    assert [(rule.channel, rule.as_suv, rule.familiar) for rule in dataset.channel_rules] == [
+        ("CT", False, ()), ("PET", True, ()),
+    ]  # fmt: skip
+    assert "STS" not in (tmp_path / "out" / "dataset.json").read_text()
+    for case, patient in zip(dataset.cases, ("STS_001", "STS_002", "STS_003"), strict=True):
+        volume = read_volume(case, dataset.channels)
+        scans = [read_image(DATA / "sarcoma_ct_pet" / kind / "images" / f"{patient}.nii.gz") for kind in ("CT", "PET")]
+        for channel, scan in enumerate(scans):
+            expected = align_volume(scan, volume.geometry).array[0]
+            np.testing.assert_allclose(volume.array[channel], expected, rtol=1e-3, atol=1e-3)
+        mask = read_segmentation(DATA / "sarcoma_ct_pet" / "CT" / "masks" / f"{patient}.nii.gz", like=volume.geometry)
+        np.testing.assert_array_equal(read_segmentation(case.mask).array, mask.array)
