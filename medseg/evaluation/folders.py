@@ -127,13 +127,14 @@ def _report_no_pairs(
     problems: Sequence[MedsegError],
 ) -> DatasetError:
     """The error where nothing can be scored; what is wrong with single masks is logged before it."""
-    for problem in problems:
-        logger.error("%s", outcome_of_error(problem).line())
+    for line in dict.fromkeys(outcome_of_error(problem).line() for problem in problems):
+        logger.error("%s", line)
     first = [f", the first {min(found)}" if found else "" for found in (predicted, referred)]
     return DatasetError(
         f"no case of {predictions} ({len(predicted)} masks{first[0]}) has a reference in {references}"
         f" ({len(referred)} masks{first[1]})",
-        code="no_pairs", remedy="Give both files of a case the same name",
+        code="no_pairs",
+        remedy="Mend what the lines before name" if problems else "Give both files of a case the same name",
     )  # fmt: skip
 
 

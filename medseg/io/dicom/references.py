@@ -123,7 +123,7 @@ def find_drawn_on(reference: Reference, images: Sequence[DicomSeries]) -> DicomS
                 file=reference.path, remedy="Import a tree with the one that it was drawn on alone",
             )  # fmt: skip
     raise DatasetError(
-        f"the series that it was drawn on is not among the {len(images)} scans that are there", code="no_series",
+        f"the series that it was drawn on is not there ({len(images)} others are)", code="no_series",
         file=reference.path, remedy="Add that series to the tree",
     )  # fmt: skip
 
