@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome
+from medseg.tools.listen.completeness import list_received
 from medseg.tools.listen.fetching import fetch_earlier
-from medseg.tools.listen.instances import read_facts
-from medseg.tools.listen.queue import EARLIER, RESULTS, SCANS, list_series
+from medseg.tools.listen.queue import EARLIER, RESULTS, SCANS
 from medseg.tools.listen.records import Problem, Result
 from medseg.tools.listen.rules import Rule, Rules
 
@@ -123,11 +123,8 @@ def _segment(predictor: Predictor, source: Path, output: Path, rule: Rule, follo
 
 
 def _list_fitting(case: Path, rule: Rule) -> list[Path]:
-    """The folders of the series that a rule asks for."""
-    return [
-        folder for folder in list_series(case)
-        if rule.fits(read_facts(min(folder.glob("*.dcm"))))
-    ]  # fmt: skip
+    """The folders of the scans that a rule asks for."""
+    return [series.folder for series in list_received(case) if not series.reason and rule.fits(series.facts)]
 
 
 def _list_results(case: Path, output: Path, rule: Rule, outcomes: Iterable[CaseOutcome]) -> tuple[Result, ...]:

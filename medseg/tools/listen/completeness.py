@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 from medseg.core.errors import MedsegError
 from medseg.core.manifest import name_time
+from medseg.io.dicom.header_reading import read_header
+from medseg.io.dicom.kinds import IMAGE, name_kind
 from medseg.tools.listen.instances import Facts, read_facts
 from medseg.tools.listen.queue import (
     DONE,
@@ -43,22 +46,57 @@ def collect_complete(queue: Queue, rules: Rules, after_s: float) -> int:
     return count
 
 
+@dataclass(frozen=True)
+class ReceivedSeries:
+    """A series of a case.
+
+    Args:
+        folder: of its instances.
+        facts: what one of them says: a plane of a scan where there is one.
+        reason: why it is no scan, such as a localizer; empty where it is one.
+    """
+
+    folder: Path
+    facts: Facts
+    reason: str
+
+
 def fit_rules(case: Path, rules: Rules) -> tuple[str, ...]:
-    """The names of the rules that some series of a case fits."""
-    series = read_series_facts(case)
-    return tuple(rule.name for rule in rules.rules if any(rule.fits(facts) for facts in series))
+    """The names of the rules that some scan of a case fits."""
+    scans = [series.facts for series in list_received(case) if not series.reason]
+    return tuple(rule.name for rule in rules.rules if any(rule.fits(facts) for facts in scans))
 
 
-def read_series_facts(case: Path) -> list[Facts]:
-    """What the first instance of each of a case's series says; one that cannot be read any more says nothing."""
-    found = []
-    for folder in list_series(case):
-        for path in sorted(folder.glob("*.dcm"))[:1]:
-            try:
-                found.append(read_facts(path))
-            except MedsegError:
-                logger.exception("%s: an instance cannot be read any more", case.name)
+def list_received(case: Path) -> list[ReceivedSeries]:
+    """The series of a case; localizers, reports, pictures and masks are no scans."""
+    return [series for folder in list_series(case) if (series := _look_at(folder)) is not None]
+
+
+def _look_at(folder: Path) -> ReceivedSeries | None:
+    found: ReceivedSeries | None = None
+    for path in sorted(folder.glob("*.dcm")):
+        try:
+            facts = read_facts(path)
+        except MedsegError as error:
+            logger.error("%s: an instance cannot be read any more: %s", folder.parent.parent.name, error.reason)
+            continue
+        reason = _find_reason(path)
+        if not reason:
+            return ReceivedSeries(folder, facts, "")
+        found = found or ReceivedSeries(folder, facts, reason)
     return found
+
+
+def _find_reason(path: Path) -> str:
+    """Why an instance is no plane of a scan; empty where it is one, or one that will be refused with its reason."""
+    header = read_header(path).header
+    kind, reason = (IMAGE, "") if header is None else name_kind(header)
+    return reason if kind == IMAGE else reason or f"it is a {kind}"
+
+
+def _tell_unused(case: Path) -> tuple[str, ...]:
+    reasons = dict.fromkeys(series.reason for series in list_received(case) if series.reason)
+    return ("no rule fits any of its series", *(f"a series is none to segment: {reason}" for reason in reasons))
 
 
 def _begin(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
@@ -66,7 +104,7 @@ def _begin(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
     fitting = fit_rules(folder, rules)
     record = CaseRecord(received=name_time(), instances=len(list_instances(folder)), rules=fitting)
     if not fitting:
-        record = record.model_copy(update={"notes": ("no rule fits any of its series",), "ended": name_time()})
+        record = record.model_copy(update={"notes": _tell_unused(folder), "ended": name_time()})
     queue.write_record(RECEIVING, name, record)
     if not queue.take_complete(name, after_s, WAITING if fitting else UNUSED):
         return False
@@ -83,7 +121,7 @@ def _join(queue: Queue, name: str, state: str, rules: Rules, after_s: float) -> 
         files = {path.relative_to(case) for case in (folder, late) for path in list_instances(case)}
         record = CaseRecord(received=name_time(), instances=len(files), rules=fitting)
         if not fitting:
-            record = record.model_copy(update={"notes": ("no rule fits any of its series",), "ended": name_time()})
+            record = record.model_copy(update={"notes": _tell_unused(late), "ended": name_time()})
         queue.write_record(state, name, record)
         target = WAITING if fitting else UNUSED
         if state != target:

@@ -13,7 +13,7 @@ from medseg.core.disk import require_room
 from medseg.core.errors import MedsegError
 from medseg.io.dicom.identity import is_uid
 from medseg.tools.listen.archives import ANSWER_S, CONNECTION_S, DicomWeb, explain_http, open_dicomweb
-from medseg.tools.listen.completeness import read_series_facts
+from medseg.tools.listen.completeness import list_received
 from medseg.tools.listen.instances import Facts, inspect_instance, make_key
 from medseg.tools.listen.multipart import find_boundary, read_parts
 from medseg.tools.listen.queue import EARLIER
@@ -45,7 +45,7 @@ def fetch_earlier(case: Path, rule: Rule, rules: Rules) -> tuple[str, ...]:
         NotFetchedError: the archive did not answer as it should.
         OSError: the disk does not take it.
     """
-    own = [facts for facts in read_series_facts(case) if rule.fits(facts)]
+    own = [series.facts for series in list_received(case) if not series.reason and rule.fits(series.facts)]
     if rule.earlier is None or not own:
         return ()
     now = own[0]

@@ -51,7 +51,7 @@ class Queue:
         self._storing: Counter[str] = Counter()
         self._last: dict[str, float] = {}
         for place in (folder, *(folder / state for state in (ARRIVING, *STATES))):
-            place.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            make_private(place)
         self.used_bytes = self.measure()
 
     def path(self, state: str, name: str) -> Path:
@@ -155,18 +155,24 @@ class Queue:
 
     def remove(self, state: str, name: str) -> None:
         """Remove a case; a part that stays behind after a crash is no case any more."""
+        self.used_bytes -= self.measure(self.path(state, name))
         gone = atomic.temporary_path(self.path(state, name))
         atomic.relocate(self.path(state, name), gone)
         shutil.rmtree(gone, ignore_errors=True)
 
-    def measure(self) -> int:
-        """Bytes of all files in the queue."""
+    def measure(self, part: Path | None = None) -> int:
+        """Bytes of all files in the queue, or in a part of it."""
         count = 0
-        for place, _, files in os.walk(self.folder):
+        for place, _, files in os.walk(part or self.folder):
             for file in files:
                 with contextlib.suppress(OSError):
                     count += os.lstat(os.path.join(place, file)).st_size  # noqa: PTH118 (a Path per file takes longer)
         return count
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder that only this user may look into; one that is there stays as it is."""
+    folder.mkdir(mode=_MODE, parents=True, exist_ok=True)
 
 
 def list_instances(case: Path) -> list[Path]:

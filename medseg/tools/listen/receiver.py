@@ -14,7 +14,7 @@ from medseg.core import atomic
 from medseg.core.disk import read_free_room
 from medseg.core.errors import MedsegError, MissingExtraError, ResourceError, show_name
 from medseg.io.dicom.compressed import COMPRESSED_SYNTAXES
-from medseg.io.dicom.encoding import NATIVE_SYNTAXES
+from medseg.io.dicom.encoding import DEFLATED_LITTLE, NATIVE_SYNTAXES
 from medseg.tools.listen.instances import inspect_instance, make_key
 from medseg.tools.listen.queue import ARRIVING, Queue
 from medseg.tools.listen.rules import Rules
@@ -32,6 +32,8 @@ SPARE_BYTES = 2_000_000_000
 # Seconds without a word: while an association is made, within a message, between messages.
 _ASSOCIATION_S, _MESSAGE_S, _SILENCE_S = 30, 60, 60
 _PDU_BYTES = 1 << 17
+# All that can be read, but for what is deflated, whose size nobody knows beforehand; each sender can do without.
+_SYNTAXES = [syntax for syntax in (*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES) if syntax != DEFLATED_LITTLE]
 # Connections beyond the associations, so that one too many is told so, not cut off.
 _SPARE_CONNECTIONS = 4
 
@@ -82,11 +84,11 @@ def open_receiver(queue: Queue, rules: Rules, *, ae_title: str, host: str, port:
     entity.acse_timeout, entity.dimse_timeout, entity.network_timeout = _ASSOCIATION_S, _MESSAGE_S, _SILENCE_S
     entity.add_supported_context("1.2.840.10008.1.1")  # verification, C-ECHO
     for context in AllStoragePresentationContexts:
-        entity.add_supported_context(str(context.abstract_syntax), [*NATIVE_SYNTAXES, *COMPRESSED_SYNTAXES])
+        entity.add_supported_context(str(context.abstract_syntax), _SYNTAXES)
     handlers: list[Any] = [
         (evt.EVT_C_STORE, _answer_store, [queue, rules]),
-        (evt.EVT_ACCEPTED, _note, ["connected"]),
-        (evt.EVT_REJECTED, _note, ["turned away"]),
+        (evt.EVT_ACCEPTED, _note_accepted),
+        (evt.EVT_REJECTED, _note_rejected, [rules]),
     ]
     try:
         made: Any = entity.make_server(
@@ -170,8 +172,17 @@ def _has_room(queue: Queue, rules: Rules) -> bool:
     return queue.used_bytes < rules.limits.queue_gb * 1e9 and (free is None or free > SPARE_BYTES)
 
 
-def _note(event: Event, what: str) -> None:
-    logger.info("%s: %s", _name_sender(event), what)
+def _note_accepted(event: Event) -> None:
+    logger.info("%s: connected", _name_sender(event))
+
+
+def _note_rejected(event: Event, rules: Rules) -> None:
+    requestor: Any = event.assoc.requestor
+    called = requestor.primitive.called_ae_title if requestor.primitive else ""
+    listed = "is" if requestor.ae_title in rules.senders else "is not"
+    logger.warning(
+        "%s: turned away; it asked for %s and %s among the senders", _name_sender(event), show_name(called), listed
+    )
 
 
 def _name_sender(event: Event) -> str:

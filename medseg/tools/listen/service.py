@@ -7,15 +7,28 @@ import ipaddress
 import logging
 import re
 import time
+import traceback
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from medseg.core.errors import FormatError, MedsegError
 from medseg.core.locks import LOCK, hold_lock
 from medseg.core.manifest import outcome_of_error
 from medseg.tools.listen.applying import Models
 from medseg.tools.listen.completeness import collect_complete
-from medseg.tools.listen.queue import DONE, RECEIVING, SENDING, STATES, UNUSED, WAITING, WORKING, Queue, try_record
+from medseg.tools.listen.queue import (
+    DONE,
+    RECEIVING,
+    SENDING,
+    STATES,
+    UNUSED,
+    WAITING,
+    WORKING,
+    Queue,
+    make_private,
+    try_record,
+)
 from medseg.tools.listen.receiver import open_receiver, require_pacs
 from medseg.tools.listen.records import CaseRecord, Problem
 from medseg.tools.listen.rules import AE_TITLE, Rules, read_rules
@@ -65,6 +78,10 @@ def listen(
     settled = read_rules(rules)
     # What is worth knowing of a case is said here; where its files lie for a moment is not.
     logging.getLogger("medseg.inference").setLevel(logging.WARNING)
+    for name, archive in settled.archives.items():
+        if archive.url and archive.url.startswith("http:") and not is_loopback(str(urlsplit(archive.url).hostname)):
+            logger.warning("%s: http is not encrypted; use https where there is any other than your own network", name)
+    make_private(Path(queue))
     with hold_lock(Path(queue) / LOCK, "medseg listen"):
         work = Listener(Queue(Path(queue)), settled, ae_title, complete_after_s, Models(device))
         with open_receiver(work.queue, settled, ae_title=ae_title, host=host, port=port) as bound:
@@ -145,7 +162,7 @@ class Listener:
             self._take_back(name)
             ended = False
         except Exception as error:  # one case's fault never stops the others
-            logger.exception("%s", name)
+            logger.debug("details", exc_info=error)  # which may hold what scans say
             self._give_up(name, error)
             ended = True
         if ended:
@@ -168,8 +185,9 @@ class Listener:
         if state is None:
             return
         record = try_record(self.queue, state, name) or CaseRecord(received="", instances=0)
-        outcome = outcome_of_error(error)
-        problem = Problem(code=outcome.code, reason=outcome.reason, remedy="Report this; then move the case to waiting")
+        *_, place = traceback.extract_tb(error.__traceback__)
+        reason = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        problem = Problem(code="unexpected", reason=reason, remedy="Report this; then move the case to waiting")
         end_case(self.queue, state, name, record.model_copy(update={"problems": (*record.problems, problem)}))
 
     def rest_no_more(self) -> None:
@@ -190,7 +208,6 @@ class Listener:
             full = self.queue.used_bytes > _KEPT_SHARE * self.rules.limits.queue_gb * 1e9
             if end < oldest.isoformat() or full:
                 self.queue.remove(state, name)
-                self.queue.used_bytes = self.queue.measure()
                 logger.info("%s: removed from %s", name, state)
 
     def _read_end(self, state: str, name: str) -> str:

@@ -46,6 +46,7 @@ def test_it_is_told_to_end_and_goes_on(tmp_path: Path, model: Path) -> None:
     try:
         port = read_port(tmp_path)
         assert send(port, write_series(tmp_path / "scan")) == [0] * 5
+        assert (tmp_path / "queue").stat().st_mode & 0o077 == 0
         second = run(tmp_path)
         assert second.returncode == 2
         assert "the folder is in use by medseg listen" in second.stderr

@@ -76,6 +76,18 @@ def test_what_no_rule_fits_is_kept_as_unused(tmp_path: Path, model: Path) -> Non
             assert listener.queue.read_record("unused", name).notes == ("no rule fits any of its series",)
 
 
+def test_localizers_reports_and_pictures_are_no_scans(tmp_path: Path, model: Path) -> None:
+    rules = write_rules(tmp_path / "rules.json", model, rule={"modality": ""})
+    with run_listener(tmp_path / "queue", rules) as (listener, port):
+        send(port, write_series(tmp_path / "scout", 1, count=2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]))
+        seg = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4", "Modality": "SEG"}
+        send(port, write_series(tmp_path / "drawn", 2, count=1, **seg), classes=[seg["SOPClassUID"]])
+        work_off(listener, "unused")
+        notes = {listener.queue.read_record("unused", name).notes[-1] for name in listener.queue.list_cases("unused")}
+        said = "a series is none to segment: "
+        assert notes == {f"{said}a localizer, by its image type", f"{said}it is a segmentation"}
+
+
 def test_a_bad_series_fails_with_its_reason_and_the_others_go_on(tmp_path: Path, model: Path) -> None:
     rules = write_rules(tmp_path / "rules.json", model)
     with run_listener(tmp_path / "queue", rules) as (listener, port):
