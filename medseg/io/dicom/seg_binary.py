@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,8 @@ from pydicom.filewriter import write_dataset
 from pydicom.tag import Tag
 
 from medseg.core.errors import DatasetError
-from medseg.io.dicom.segments import Bodies, Segment, mask_of
-from medseg.shapes.boxes import Box, bound_mask
+from medseg.core.geometry import Geometry
+from medseg.io.dicom.segments import Bodies, Segment
 
 _GROUPS = Tag(0x5200, 0x9230)
 _LONGEST_VALUE = 0xFFFFFFFE
@@ -26,94 +26,121 @@ _INDEX, _INDEX_BYTES = bytes.fromhex("20005791") + b"UL\x08\x00", 4
 _OWNER, _OWNER_BYTES = bytes.fromhex("62000B00") + b"US\x02\x00", 2
 
 
-def unite_segments(array: NDArray[Any], segments: Sequence[Segment]) -> NDArray[np.uint8]:
-    """Where any of some segments lies.
+class PackedFrames(NamedTuple):
+    """The frames of a binary segmentation, as its pixels hold them.
+
+    Args:
+        segments, planes: of each frame the segment's number and the plane along k, segment by segment.
+        bits: of all frames one after another (PS3.5, 8.1.1), an even number of bytes.
+    """
+
+    segments: tuple[int, ...]
+    planes: tuple[int, ...]
+    bits: bytes
+
+
+def pack_frames(
+    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies], geometry: Geometry
+) -> PackedFrames:
+    """A frame for each segment and each plane that it reaches.
 
     Args:
         array: the label map, (i, j, k).
-        segments: all of them, so that lesions cover their labels.
+        segments: each with voxels.
+        bodies: lesions by label.
+        geometry: of the series.
     Returns:
-        1 inside, (k, j, i).
+        the frames, those of a segment in the order in which highdicom numbers planes: against the direction of a row
+        times a column.
     """
-    table = np.zeros(int(array.max(initial=0)) + 1, np.uint8)
+    columns, rows = array.shape[:2]
+    order = range(array.shape[2])[:: -1 if np.linalg.det(geometry.affine[:3, :3]) > 0 else 1]
+    frames: list[tuple[int, int]] = []
+    parts: list[tuple[int, NDArray[np.uint8]]] = []
     for segment in segments:
-        table[[value for value in segment.values if value < len(table)]] = 1
-    turned = array.transpose(2, 1, 0)
-    planes = np.empty(turned.shape, np.uint8)
-    for k, plane in enumerate(turned):
-        np.take(table, plane, out=planes[k], mode="clip")
-    return planes
+        for k, first_row, band in _list_bands(segment, array, bodies, order):
+            parts.append(_pack((len(frames) * rows + first_row) * columns, band))
+            frames.append((segment.number, k))
+    numbers, planes = zip(*frames, strict=True)
+    return PackedFrames(numbers, planes, _join(parts, len(frames) * rows * columns))
 
 
-def spread_segments(
-    content: Any,
-    planes: Mapping[tuple[str, ...], int],
-    array: NDArray[Any],
-    segments: Sequence[Segment],
-    bodies: Mapping[str, Bodies],
-) -> None:
-    """Give an object that holds all segments as one a frame for each segment and plane.
+def show_planes(frames: PackedFrames, stand_ins: Sequence[Any]) -> NDArray[np.uint8]:
+    """What highdicom is given in place of a mask, to describe the planes that have frames: a pixel each.
+
+    Args:
+        frames: of the mask.
+        stand_ins: the series' planes (``make_stand_ins``); they become as small.
+    Returns:
+        1 where a plane has a frame, (k, 1, 1).
+    """
+    shown = np.zeros((len(stand_ins), 1, 1), np.uint8)
+    shown[list(frames.planes)] = 1
+    for plane in stand_ins:
+        plane.Rows = plane.Columns = 1
+    return shown
+
+
+def put_frames(content: Any, frames: PackedFrames, stand_ins: Sequence[Any], shape: tuple[int, ...]) -> None:
+    """Give an object that describes planes alone its frames.
 
     highdicom asks every segment about every plane and builds each frame's description from objects, as pydicom writes
     it from objects: for hundreds of lesions that takes far longer than all else. Frames of one plane differ in the
     segment's number alone, so that one description a plane is encoded and copied.
 
     Args:
-        content: highdicom's, binary, whose first segment is the union and whose frames refer to their sources; changed.
-        planes: which plane, along k, lies at a position as it is written (ImagePositionPatient).
-        array: the label map, (i, j, k).
-        segments: two or more, each with voxels, numbered from 1.
-        bodies: lesions by label.
+        content: highdicom's, of ``show_planes`` as its first segment, which refers to its sources; changed.
+        frames: of the mask.
+        stand_ins: the series' planes.
+        shape: of the mask, (i, j, k).
     Raises:
         DatasetError: there are more frames than an object can describe.
     """
-    encoded = {planes[_name_position(group)]: _encode(group) for group in content.PerFrameFunctionalGroupsSequence}
-    order = list(encoded)
-    rows, columns = int(content.Rows), int(content.Columns)
-    groups: list[bytes] = []
-    parts: list[tuple[int, NDArray[np.uint8]]] = []
-    united, covered = _count_bits(content.PixelData), 0
-    for segment, box, mask in _cut_out(array, segments, bodies):
-        covered += segment.voxels
-        reached = dict(zip(range(box[2].start, box[2].stop), np.any(mask, axis=(0, 1)).tolist(), strict=True))
-        for k in order:
-            if reached.get(k):
-                first = len(groups) * rows * columns + box[1].start * columns
-                band = np.zeros((box[1].stop - box[1].start, columns), bool)
-                band[:, box[0]] = mask[..., k - box[2].start].T
-                parts.append(_pack(first, band))
-                groups.append(_number(encoded[k], segment.number))
-    described = b"".join(groups)
-    if len(described) > _LONGEST_VALUE:
+    places = {_name_position(plane): k for k, plane in enumerate(stand_ins)}
+    described = {
+        places[_name_position(group.PlanePositionSequence[0])]: _encode(group)
+        for group in content.PerFrameFunctionalGroupsSequence
+    }
+    groups = [_number(described[k], number) for number, k in zip(frames.segments, frames.planes, strict=True)]
+    size = sum(map(len, groups))
+    if size > _LONGEST_VALUE:
         raise DatasetError(
             f"{len(groups)} frames, more than an object can describe", code="too_many_segments",
             remedy="Write a label map, or remove small components first",
         )  # fmt: skip
-    content.NumberOfFrames = len(groups)
-    content.PixelData = _join(parts, len(groups) * rows * columns)
+    content.Rows, content.Columns, content.NumberOfFrames = shape[1], shape[0], len(groups)
+    content.PixelData = frames.bits
     content["PixelData"].VR = "OB"
-    content.SegmentsOverlap = "YES" if covered > united else "NO"
-    content[_GROUPS] = RawDataElement(_GROUPS, "SQ", len(described), described, 0, False, True)
+    content[_GROUPS] = RawDataElement(_GROUPS, "SQ", size, b"".join(groups), 0, False, True)
     # Else pydicom would parse what is encoded already, to encode it again.
     content.set_original_encoding(False, True, convert_encodings(content.SpecificCharacterSet))
 
 
-def _cut_out(
-    array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies]
-) -> Iterator[tuple[Segment, Box, NDArray[np.bool_]]]:
-    """Each segment with its box and its mask within."""
-    for segment in segments:
-        if segment.instance:
-            yield segment, *bodies[segment.label].parts[segment.instance - 1]
-            continue
-        mask = mask_of(segment, array, bodies)
-        found = bound_mask(mask)
-        assert found is not None  # it has voxels
-        yield segment, found, mask[found]
+def _list_bands(
+    segment: Segment, array: NDArray[Any], bodies: Mapping[str, Bodies], order: Sequence[int]
+) -> Iterator[tuple[int, int, NDArray[np.bool_]]]:
+    """Each plane that a segment reaches, the first row there and the mask from that row on, (row, column)."""
+    if segment.instance:
+        box, mask = bodies[segment.label].parts[segment.instance - 1]
+        for k in (plane for plane in order if box[2].start <= plane < box[2].stop):
+            inside = mask[..., k - box[2].start].T
+            if inside.any():
+                band = np.zeros((inside.shape[0], array.shape[0]), bool)
+                band[:, box[0]] = inside
+                yield k, box[1].start, band
+        return
+    for k in order:
+        plane = array[..., k].T
+        inside = plane == segment.values[0]
+        for value in segment.values[1:]:
+            inside |= plane == value
+        rows = np.flatnonzero(inside.any(axis=1))
+        if rows.size:
+            yield k, int(rows[0]), inside[rows[0] : rows[-1] + 1]
 
 
-def _name_position(group: Any) -> tuple[str, ...]:
-    return tuple(str(value) for value in group.PlanePositionSequence[0].ImagePositionPatient)
+def _name_position(item: Any) -> tuple[str, ...]:
+    return tuple(str(value) for value in item.ImagePositionPatient)
 
 
 def _encode(group: Any) -> bytes:
@@ -147,7 +174,3 @@ def _join(parts: Sequence[tuple[int, NDArray[np.uint8]]], count: int) -> bytes:
     for byte, packed in parts:
         bits[byte : byte + packed.size] |= packed
     return bits.tobytes()
-
-
-def _count_bits(stored: bytes) -> int:
-    return int(np.bitwise_count(np.frombuffer(stored, np.uint8)).sum(dtype=np.int64))

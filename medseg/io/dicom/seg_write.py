@@ -20,7 +20,7 @@ from medseg.io.dicom.codes import Meaning
 from medseg.io.dicom.identity import copy_identity, name_patient, quiet, read_identity
 from medseg.io.dicom.maker import Maker, describe_software, identify_algorithm, to_concept
 from medseg.io.dicom.rle import encode_frame
-from medseg.io.dicom.seg_binary import spread_segments, unite_segments
+from medseg.io.dicom.seg_binary import pack_frames, put_frames, show_planes
 from medseg.io.dicom.seg_planes import make_stand_ins, refer_to_source
 from medseg.io.dicom.segments import Bodies, Segment, TrackedLesion, plan_segments
 from medseg.io.dicom.source import DicomSource
@@ -102,19 +102,20 @@ def write_seg(
             remedy="Write the kind binary",
         )  # fmt: skip
     filled = any(segment.voxels for segment in segments)
-    spread = kind == "binary" and filled and len(segments) > 1
-    planes = unite_segments(array, segments) if spread else _number_segments(array, segments, bodies)
+    several = kind == "binary" and filled and len(segments) > 1
+    frames = pack_frames(array, segments, bodies, source.geometry) if several else None
     stand_ins = make_stand_ins(source)
+    planes = _number_segments(array, segments, bodies) if frames is None else show_planes(frames, stand_ins)
     if not filled:
         planes, stand_ins = planes[:1], stand_ins[:1]  # an empty object is one empty frame a segment, not all of them
     with quiet():
-        content = _make_object(stand_ins, planes, kind.upper(), segments, maker, spread=spread)
+        content = _make_object(stand_ins, planes, kind.upper(), segments, maker, apart=frames is not None)
         if kind == "labelmap":
             _compress(content)
         refer_to_source(content, source)
-        if spread:
-            places = {tuple(map(str, plane.ImagePositionPatient)): k for k, plane in enumerate(stand_ins)}
-            spread_segments(content, places, array, segments, bodies)
+        if frames is not None:
+            put_frames(content, frames, stand_ins, array.shape)
+            content.SegmentsOverlap = "NO" if exclusive else _find_overlap(array, segments)
         copy_identity(header, content)
     return _save(
         path, content, segments, lambda written: check_segments(written, array, segments, bodies, source.geometry)
@@ -199,6 +200,12 @@ def _can_overlap(segments: Sequence[Segment]) -> bool:
     return len(set(values)) < len(values)
 
 
+def _find_overlap(array: NDArray[Any], segments: Sequence[Segment]) -> str:
+    """Whether labels that share values share voxels, as DICOM says it."""
+    united = np.isin(array, [value for segment in segments for value in segment.values])
+    return "YES" if sum(segment.voxels for segment in segments) > np.count_nonzero(united) else "NO"
+
+
 def _number_segments(array: NDArray[Any], segments: Sequence[Segment], bodies: Mapping[str, Bodies]) -> NDArray[Any]:
     """Segment numbers, (k, j, i)."""
     turned, dtype = array.transpose(2, 1, 0), np.uint8 if len(segments) <= np.iinfo(np.uint8).max else np.uint16
@@ -227,9 +234,9 @@ def _make_object(
     segments: Sequence[Segment],
     maker: Maker,
     *,
-    spread: bool = False,
+    apart: bool = False,
 ) -> Any:
-    """highdicom's object; one that is to be spread holds the union of its segments as the first one."""
+    """highdicom's object; one whose frames are put in apart has the planes with frames as its first segment."""
     from highdicom.seg import Segmentation as SegmentationObject
 
     described = [_describe(segment, maker) for segment in segments]
@@ -238,7 +245,7 @@ def _make_object(
         source_images=stand_ins,
         pixel_array=planes,
         segmentation_type=kind,
-        segment_descriptions=described[:2] if spread else described,
+        segment_descriptions=described[:2] if apart else described,
         series_instance_uid=maker.series_uid or make_uid(),
         series_number=maker.series_number,
         sop_instance_uid=make_uid(),

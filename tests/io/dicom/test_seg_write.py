@@ -62,6 +62,26 @@ def test_each_frame_refers_to_its_plane(tmp_path: Path, multiframe: bool) -> Non
     assert len(instances) == (1 if multiframe else 6)
 
 
+@pytest.mark.parametrize("upwards", [True, False])
+def test_frames_stand_in_the_order_of_their_indices(tmp_path: Path, upwards: bool) -> None:
+    geometry = make_geometry(oblique=True)
+    affine = geometry.affine @ np.diag([1, 1, 1 if upwards else -1, 1])
+    source = write_series(tmp_path / "series", Geometry(geometry.shape, affine, geometry.spacing_mm))
+    mask = make_mask(source.geometry)
+    for lesion_labels in ([], ["liver tumour"]):
+        written = write_seg(tmp_path / "seg.dcm", mask, LABELS, source, lesion_labels=lesion_labels)
+        content = pydicom.dcmread(written.path)
+        groups = content.PerFrameFunctionalGroupsSequence
+        indices = [list(group.FrameContentSequence[0].DimensionIndexValues) for group in groups]
+        assert indices == sorted(indices)
+        numbers = [group.SegmentIdentificationSequence[0].ReferencedSegmentNumber for group in groups]
+        assert numbers == [index[0] for index in indices]
+        places = [tuple(group.PlanePositionSequence[0].ImagePositionPatient) for group in groups]
+        assert len({(place, index[1]) for place, index in zip(places, indices, strict=True)}) == len(set(places))
+        assert content.SegmentsOverlap == "NO"
+        assert np.array_equal(array_at(written.path, source), mask.array)
+
+
 def test_axes_in_another_order_are_turned(tmp_path: Path) -> None:
     source = write_series(tmp_path / "series", make_geometry(oblique=True))
     mask = make_mask(source.geometry)
@@ -116,6 +136,7 @@ def test_regions_may_overlap_in_binary_only(tmp_path: Path) -> None:
     regions = LabelScheme.make({"whole": [1, 3], "core": [3], "kidney": [2]})
     write_seg(tmp_path / "seg.dcm", mask, regions, source)
     assert np.array_equal(array_at(tmp_path / "seg.dcm", source, regions), mask.array)
+    assert pydicom.dcmread(tmp_path / "seg.dcm").SegmentsOverlap == "YES"
     with pytest.raises(DatasetError, match="share voxels"):
         write_seg(tmp_path / "map.dcm", mask, regions, source, kind="labelmap")
     with pytest.raises(DatasetError, match="overlap in"):
