@@ -36,7 +36,7 @@ from medseg.io.dicom.reading import DicomReading
 from medseg.io.files import list_images
 from medseg.io.masks import read_mask
 from medseg.io.probabilities import find_probabilities, read_probabilities
-from medseg.io.results_input import describe_reading, find_stated_labels, list_patients
+from medseg.io.results_input import describe_reading, find_stated_labels, list_patients, name_masks_as
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ def evaluate_folders(
     stated = find_stated_labels(labels or reading.stated, (predictions, references))
     reading = reading.with_places(stated, predictions, references)
     predicted, referred = (find_masks(folder, problems, dicom=reading) for folder in (predictions, references))
+    predicted, referred = name_masks_as(predicted, references), name_masks_as(referred, predictions)
     patients = find_patients(references) | find_patients(predictions) | list_patients(referred)
     common = sorted(predicted.keys() & referred.keys())
     if not common:

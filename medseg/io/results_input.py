@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from medseg.core.dataset import Case, MaskSource
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.core.labels import LabelScheme
-from medseg.core.manifest import CaseOutcome
+from medseg.core.manifest import CaseOutcome, read_run
 from medseg.io.channels import count_channels
 from medseg.io.dicom.reading import DicomReading
 from medseg.io.dicom.recognition import is_dicom_tree
@@ -20,6 +20,8 @@ from medseg.io.layouts import read_layout, settle_filling
 from medseg.io.masks import read_segmentation
 from medseg.io.naming import find_labels, read_names
 from medseg.io.tables import name_patients
+
+Held = TypeVar("Held")
 
 
 def settle_labels(
@@ -117,6 +119,37 @@ def describe_reading(
     described = reading.describe(used)
     notes = [f"{one.case}: {one.reason}" for one in outcomes if one.status == "done" and one.reason]
     return described | {"notes": notes} if described else {}
+
+
+def name_masks_as(masks: Mapping[str, MaskSource], folder: str | Path) -> dict[str, MaskSource]:
+    """Masks from DICOM by the names that a run gave their series, where it did not use the usual ones.
+
+    Args:
+        masks: by case.
+        folder: whose ``run.json`` names the files that each case was read from.
+    Returns:
+        the same, by case; what the run does not know keeps its name.
+    """
+    return _take_names(masks, lambda mask: mask.drawing.files if mask.drawing is not None else (), folder)
+
+
+def name_scans_as(scans: Mapping[str, Case], folder: str | Path) -> dict[str, Case]:
+    """As ``name_masks_as``, of scans from DICOM."""
+    return _take_names(scans, lambda case: [one.path for one in case.images] if case.load is not None else (), folder)
+
+
+def _take_names(
+    found: Mapping[str, Held], list_files: Callable[[Held], Iterable[Path]], folder: str | Path
+) -> dict[str, Held]:
+    named: dict[Path, str] = {}
+    for entry in read_run(folder).get("cases", ()):
+        if isinstance(entry, dict) and entry.get("status") in ("done", "skipped"):
+            named |= {Path(file).resolve(): str(entry.get("case")) for file in entry.get("inputs", ())[:1]}
+    renamed: dict[str, Held] = {}
+    for case, one in found.items():
+        own = (named.get(file.resolve()) for file in list_files(one)) if named else iter(())
+        renamed[next(filter(None, own), case)] = one
+    return dict(sorted(renamed.items()))
 
 
 def find_patients(path: str | Path) -> dict[str, tuple[str, int | None]]:

@@ -33,7 +33,7 @@ from medseg.io.grid_differences import describe_difference
 from medseg.io.masks import read_mask
 from medseg.io.naming import read_names
 from medseg.io.probabilities import find_probabilities, read_probabilities
-from medseg.io.results_input import describe_reading, find_stated_labels, list_patients
+from medseg.io.results_input import describe_reading, find_stated_labels, list_patients, name_scans_as
 from medseg.measurement.cases import measure_labels
 from medseg.measurement.cohort import write_cohort_tables
 from medseg.measurement.intervals import describe_intervals, tell_intervals
@@ -80,6 +80,7 @@ def measure_folder(
     found = find_masks(masks, twice, dicom=reading)
     scheme = settle_labels(stated, (), found.values())
     scans = find_images(images, nonfinite=nonfinite, dicom=reading) if images is not None else {}
+    scans = name_scans_as(scans, masks)
     names = channels or (find_channels(images, scans) if images is not None else ())
     shares = find_probabilities(probabilities) if probabilities is not None else None
     patients = list_patients(found, scans) | find_patients(masks)

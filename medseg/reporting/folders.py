@@ -20,6 +20,7 @@ from medseg.core.workspace import Workspace
 from medseg.io import find_images, find_masks, find_patients, read_segmentation, read_volume, settle_labels
 from medseg.io.dicom.reading import recall_reading
 from medseg.io.files import list_images
+from medseg.io.results_input import name_masks_as, name_scans_as
 from medseg.reporting.content import CaseFigures, Line, ReportContent
 from medseg.reporting.drawing import draw_case
 from medseg.reporting.html import write_report
@@ -56,6 +57,7 @@ def report_folder(
     scans = find_images(images, dicom=reading) if images is not None else _cases_of(dataset)
     problems: list[MedsegError] = []
     referred = find_masks(references, problems, dicom=reading) if references is not None else _references_of(dataset)
+    scans, referred = name_scans_as(scans, directory), name_masks_as(referred, directory)
     patients = find_patients(images or directory) | {c.name: (c.patient, c.day) for c in scans.values()}
     lines = _read_lines(directory / "measurements.json")
 

@@ -107,7 +107,8 @@ def import_dicom(
         _write_dataset(dataset, taken, rules, channel_rules)
     atomic.write_text(dataset / "import.csv", format_csv(_FILE_COLUMNS, files))
     atomic.write_text(dataset / "structures.csv", format_csv(_PART_COLUMNS, parts))
-    write_run(dataset, "import-dicom", outcomes, started=started, **label_entries(rules.scheme))
+    settings = {"tilt": tilt, "gaps": gaps, "register": register}
+    write_run(dataset, "import-dicom", outcomes, started=started, settings=settings, **label_entries(rules.scheme))
     return StepResult(
         outcomes, _describe(found, taken, parts, files, outcomes, dataset),
         {"dataset": str(dataset), "files": [dict(zip(_FILE_COLUMNS, row, strict=True)) for row in files],

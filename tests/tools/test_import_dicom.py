@@ -15,6 +15,7 @@ from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import DatasetError, FormatError
 from medseg.core.labels import LabelScheme
 from medseg.core.manifest import exit_code
+from medseg.core.records import read_json
 from medseg.core.volume import Segmentation
 from medseg.io import open_dataset, read_segmentation
 from medseg.io.dicom.grouping import find_series
@@ -184,6 +185,11 @@ def test_several_references_of_a_scan_are_united_by_rule(tmp_path: Path) -> None
     result = import_dicom(tree, tmp_path / "out", labels=rules)
     assert [outcome.status for outcome in result.outcomes] == ["done"]
     assert "2 references united" in result.outcomes[0].reason
+    assert read_json(tmp_path / "out" / "run.json")["settings"] == {
+        "tilt": "refuse",
+        "gaps": "refuse",
+        "register": "refuse",
+    }
     (case,) = open_dataset(tmp_path / "out").cases
     np.testing.assert_array_equal(read_segmentation(case.mask).array, np.maximum(drawn, node))
     rows = read_csv(tmp_path / "out" / "import.csv")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +187,18 @@ def list_parts(reference: Reference, source: DicomSource, *, skipped: str = "ref
         return list_rois(read_structure_set(reference.path), source, skipped=skipped)
     seg = read_seg(reference.path)
 
+    @cache
+    def paint_all() -> NDArray[Any] | None:
+        """All segments in one pass over the frames; None where some overlap."""
+        try:
+            return paint_segments(seg, {number: number for number in seg.segments}, source.geometry).array
+        except DatasetError:
+            return None
+
     def draw(number: int) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+        painted = paint_all()
+        if painted is not None:
+            return painted == number, ()
         return paint_segments(seg, {number: 1}, source.geometry).array != 0, ()
 
     return [

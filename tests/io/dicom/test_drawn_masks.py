@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 
 from medseg import pipeline
@@ -223,3 +224,49 @@ def test_rois_are_told_from_a_data_set(tmp_path: Path) -> None:
     path.write_text("{")
     assert not is_roi_file(path)
     assert not is_roi_file(tmp_path)
+
+
+def test_cases_take_the_names_that_a_run_gave_their_series(tree: Path, tmp_path: Path) -> None:
+    """As ``medseg predict --with-identity`` names masks; the run says which series each came from."""
+    found = find_masks(tree, dicom=DicomReading(rules=RULES))
+    cases = []
+    for number, (name, source) in enumerate(found.items()):
+        mask = read_segmentation(source, labels=RULES.scheme)
+        write_segmentation(tmp_path / "out" / f"patient_{number}.nii.gz", mask)
+        (series,) = (one for one in find_series(tree).images if name_case(one) == name)
+        cases.append({"case": f"patient_{number}", "status": "done", "inputs": [str(series.files[0])]})
+    (tmp_path / "out" / "run.json").write_text(json.dumps({"command": "predict", "cases": cases}))
+    dicom = DicomReading(rules=RULES)
+    result = pipeline.evaluate(tmp_path / "out", tree, tmp_path / "scores", dicom=dicom)
+    assert [(one.case, one.status) for one in result.outcomes] == [("patient_0", "done"), ("patient_1", "done")]
+    rows = read_rows(tmp_path / "scores" / "scores.csv", Score)
+    assert {row.value for row in rows if row.metric == "dice"} == {1.0}
+    pipeline.measure(tmp_path / "out", tmp_path / "measured", images=tree, labels=RULES.scheme)
+    measured = read_rows(tmp_path / "measured" / "measurements.csv", Measurement)
+    assert {row.case for row in measured if row.quantity == "mean_intensity"} == {"patient_0", "patient_1"}
+
+
+def test_many_segments_and_overlapping_ones_are_drawn(tmp_path: Path) -> None:
+    """Segments of one file are painted at once; where they share voxels, one by one."""
+    add_scan(tmp_path / "tree", "1", "20200301", kind="seg")
+    path = tmp_path / "tree" / "seg.dcm"
+    rules = RoiRules.parse({"labels": {"all": {"patterns": ["*"], "several": "unite"}}})
+    (source,) = find_masks(tmp_path / "tree", dicom=DicomReading(rules=rules)).values()
+    separate = read_segmentation(source, labels=rules.scheme).array
+    file = pydicom.dcmread(path)
+    pixels = np.unpackbits(np.frombuffer(file.PixelData, np.uint8), bitorder="little")
+    size = file.Rows * file.Columns
+    frames = pixels[: size * file.NumberOfFrames].reshape(-1, size)
+    groups = file.PerFrameFunctionalGroupsSequence
+    owners = [group.SegmentIdentificationSequence[0].ReferencedSegmentNumber for group in groups]
+    places = [tuple(group.PlanePositionSequence[0].ImagePositionPatient) for group in groups]
+    for first, second in ((a, b) for a in range(len(owners)) for b in range(a + 1, len(owners))):
+        if places[first] == places[second]:
+            frames[second] |= frames[first]  # the tumour's plane holds the liver's too
+    file.PixelData = np.packbits(frames.reshape(-1), bitorder="little").tobytes()
+    file.save_as(path)
+    (source,) = find_masks(tmp_path / "tree", dicom=DicomReading(rules=rules)).values()
+    np.testing.assert_array_equal(read_segmentation(source, labels=rules.scheme).array, separate)
+    (source,) = find_masks(tmp_path / "tree", dicom=DicomReading(rules=RULES)).values()
+    with pytest.raises(DatasetError, match="share"):
+        read_segmentation(source, labels=RULES.scheme)
