@@ -94,6 +94,7 @@ def place_contours(
             f"all contours of {name} lie {away_mm:.4g} mm or more beyond the scan's slices", code="outside_scan",
             file=file, remedy="Give the series that it was drawn on",
         )  # fmt: skip
+    _refuse_outside(placed, geometry, axis, name, file)
     notes = _note_outside(planes, placed, geometry, axis, name)
     used = sorted({contour.plane for contour in placed})
     return PlacedRoi(axis, placed, (*notes, *_note_gaps(used, step_mm, name, file, skipped)))
@@ -142,6 +143,20 @@ def _off_planes(points: Sequence[NDArray[np.float64]], geometry: Geometry, name:
     return GeometryError(
         reason, code="contours_off_slices", file=file, remedy="Give the series that it was drawn on"
     )  # fmt: skip
+
+
+def _refuse_outside(
+    placed: Sequence[PlacedContour], geometry: Geometry, axis: int, name: str, file: str
+) -> None:  # fmt: skip
+    """Refuse a structure all of whose contours lie beside the scan's picture: it was drawn on something else."""
+    sides = np.array([geometry.shape[other] for other in range(3) if other != axis])
+    beside = [np.maximum(-0.5 - part.points.max(axis=0), part.points.min(axis=0) - (sides - 0.5)) for part in placed]
+    away = [float(voxels.max()) for voxels in beside]
+    if min(away) > 0:
+        raise GeometryError(
+            f"all contours of {name} lie {min(away):.4g} voxels or more beside the scan's picture", code="outside_scan",
+            file=file, remedy="Give the series that it was drawn on",
+        )  # fmt: skip
 
 
 def _note_outside(

@@ -9,7 +9,7 @@ from medseg.core.errors import DatasetError, FormatError, MedsegError
 from medseg.io.dicom.grids import split_grids
 from medseg.io.dicom.header_reading import ReadHeader
 from medseg.io.dicom.headers import FrameHeader
-from medseg.io.dicom.kinds import DIRECTORY, IMAGE, name_kind
+from medseg.io.dicom.kinds import DIRECTORY, IMAGE, REFERENCE_CLASSES, name_kind
 from medseg.io.dicom.lost_files import explain_no_dicom, note_lost, note_strays
 from medseg.io.dicom.moments import split_moments
 from medseg.io.dicom.pixel_bytes import hold_same_pixels
@@ -66,13 +66,9 @@ def _sort_series(group: Sequence[ReadHeader], unused: _Unused) -> list[DicomSeri
         by_kind.setdefault(kind, []).append(header) if kind else unused.append((header.path, reason))
         if not kind and header.pixels is not None and header.place is None:
             placeless.append(header)
-    names = [read.damaged for read in damaged if read.damaged is not None]
-    if not headers and names:  # a series of which nothing is whole
-        nameless = [read for read in damaged if read.damaged is None]
-        unused += [(read.path, read.problem.reason) for read in nameless if read.problem is not None]
-        return [DicomSeries(IMAGE, tuple(names), problem=_report_damage(damaged, 0))]
-    unused += [(read.path, read.problem.reason) for read in damaged if read.problem is not None]
-    found: list[DicomSeries] = []
+    found = _name_damaged(damaged, not headers)
+    named = {file for series in found for file in series.files}
+    unused += [(read.path, read.problem.reason) for read in damaged if read.problem and read.path not in named]
     for kind, members in by_kind.items():
         problem = _find_conflict(members) or _report_damage(damaged, len(members))
         if kind != IMAGE:
@@ -80,6 +76,23 @@ def _sort_series(group: Sequence[ReadHeader], unused: _Unused) -> list[DicomSeri
             continue
         problem = problem or _report_placeless(placeless, members)
         found += _split_images(members, problem, unused)
+    return found
+
+
+def _name_damaged(damaged: Sequence[ReadHeader], is_all: bool) -> list[DicomSeries]:
+    """Damaged references, each by itself, and the images of a series of which nothing is whole."""
+    found: list[DicomSeries] = []
+    images: list[FrameHeader] = []
+    for read in damaged:
+        if read.damaged is None:
+            continue
+        kind = REFERENCE_CLASSES.get(read.damaged.sop_class_uid)
+        if kind is None:
+            images.append(read.damaged)
+        else:
+            found.append(DicomSeries(kind, (read.damaged,), problem=read.problem))
+    if is_all and images:
+        found.append(DicomSeries(IMAGE, tuple(images), problem=_report_damage(damaged, 0)))
     return found
 
 

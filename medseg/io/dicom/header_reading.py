@@ -13,6 +13,7 @@ from medseg.core.errors import FormatError
 from medseg.io.dicom.elements import Elements, read_elements
 from medseg.io.dicom.fields import Fields, read_time
 from medseg.io.dicom.headers import COLOURS, GREYS, FrameHeader, Moment, PixelFormat, Place, Scale
+from medseg.io.dicom.kinds import REFERENCE_CLASSES
 
 _CHARACTER_SET, _IMAGE_TYPE, _SOP_CLASS, _SOP_INSTANCE = 0x00080005, 0x00080008, 0x00080016, 0x00080018
 _STUDY_DATE, _ACQUISITION_DATE_TIME, _ACQUISITION_TIME = 0x00080020, 0x0008002A, 0x00080032
@@ -56,7 +57,7 @@ class ReadHeader:
         header: None where the file is no DICOM, or where ``problem`` says why it cannot be used.
         problem: None where there is none.
         series_uid: which series the file claims to belong to; empty where it does not say.
-        damaged: of an image with a problem, what names it and its series: a header without pixels and place.
+        damaged: of an image or reference with a problem, what names it and its series: a header without pixels, place.
     """
 
     path: Path
@@ -92,11 +93,10 @@ def read_header(path: Path) -> ReadHeader:
 
 
 def _keep_names(fields: Fields, series_uid: str, problem: FormatError) -> ReadHeader:
-    """Of a damaged image that is not needed but to say what is damaged."""
-    is_image = series_uid and fields.code(_SOP_CLASS) in _IMAGE_CLASSES
-    return ReadHeader(
-        fields.path, None, problem, series_uid, _parse_header(fields, series_uid, None) if is_image else None
-    )
+    """What of a damaged file says whose it is; it serves to tell what is damaged."""
+    is_one = series_uid and fields.code(_SOP_CLASS) in _IMAGE_CLASSES.union(REFERENCE_CLASSES)
+    damaged = _parse_header(fields, series_uid, None) if is_one else None
+    return ReadHeader(fields.path, None, problem, series_uid, damaged)
 
 
 def _parse_header(fields: Fields, series_uid: str, pixels: PixelFormat | None) -> FrameHeader:

@@ -12,7 +12,7 @@ IMAGE, SEGMENTATION, CONTOURS = "image", "segmentation", "contours"
 # What lists the files of a disc (DICOMDIR): of no series.
 DIRECTORY = "1.2.840.10008.1.3.10"
 
-_SOP_KINDS = {
+REFERENCE_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.66.4": SEGMENTATION,
     "1.2.840.10008.5.1.4.1.1.66.7": SEGMENTATION,  # label maps
     "1.2.840.10008.5.1.4.1.1.481.3": CONTOURS,
@@ -45,7 +45,7 @@ def name_kind(header: FrameHeader) -> tuple[str, str]:
         the kind (``image``, ``segmentation``, ``contours``) and an empty text; or an empty kind and why no volume is
         made of it.
     """
-    kind = _SOP_KINDS.get(header.sop_class_uid, "")
+    kind = REFERENCE_CLASSES.get(header.sop_class_uid, "")
     if kind:
         return kind, ""
     reason = _find_reason(header)

@@ -31,6 +31,7 @@ class LabelPart:
         is_drawn: whether it can be drawn at all.
         draw: gives its mask, (i, j, k), and notes.
         file: that holds it.
+        open_contours: of a structure, those that enclose nothing: points, open lines; they are not drawn.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LabelPart:
     is_drawn: bool
     draw: DrawPart
     file: Path
+    open_contours: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,13 @@ def paint_labels(
     Returns:
         the label map, uint8 or uint16; what became of each part; the notes of those that were drawn.
     Raises:
-        DatasetError: parts match labels ambiguously, none matches any, or two labels share voxels.
+        DatasetError: parts match labels ambiguously, none matches any, two labels share voxels, or all that a label
+            has are open contours.
     """
     file, scheme = ", ".join(dict.fromkeys(str(part.file) for part in parts)), scheme or rules.scheme
     drawn = [part.is_drawn for part in parts]
     choice = choose_rois([part.name for part in parts], rules, drawn, file, codes=[part.codes for part in parts])
+    _refuse_open(parts, choice, rules, file)
     if not any(choice.labels.values()):
         raise DatasetError(
             f"no structure matches a label ({', '.join(map(repr, scheme.names))}); the file's are"
@@ -106,6 +110,22 @@ def paint_labels(
     array = (_paint_regions if scheme.has_regions else _paint_classes)(choice, scheme, rules, geometry, file, draw)
     notes += [f"no structure is of {label!r}" for label, places in choice.labels.items() if not places]
     return Segmentation(array, geometry), tuple(uses[place] for place in sorted(uses)), tuple(notes)
+
+
+def _refuse_open(parts: Sequence[LabelPart], choice: RoiChoice, rules: RoiRules, file: str) -> None:
+    """Refuse a label that has open contours alone: somebody drew it, and the mask would say that it is not there."""
+    names, codes = [part.name for part in parts], [part.codes for part in parts]
+    for place, part in enumerate(parts):
+        if part.is_drawn or not part.open_contours or all(choice.labels.values()):
+            continue
+        alone = choose_rois(names, rules, [other == place for other in range(len(parts))], file, codes=codes)
+        label = next((label for label, places in alone.labels.items() if places), "")
+        if label and not choice.labels[label]:
+            raise DatasetError(
+                f"{show_name(part.name)!r}, of the label {label!r}, has {part.open_contours} contours, none of them"
+                " closed: they enclose nothing", code="open_contours", file=part.file,
+                remedy="Close them where they were drawn, or narrow the label's patterns in rois.json",
+            )  # fmt: skip
 
 
 def _note_use(

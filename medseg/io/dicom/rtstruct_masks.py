@@ -48,7 +48,7 @@ def list_rois(structures: StructureSet, source: DicomSource, *, skipped: str = "
     return [
         LabelPart(
             roi.name, (), len(roi.contours), bool(roi.contours),
-            partial(draw_roi, roi, structures, source, skipped=skipped), structures.path,
+            partial(draw_roi, roi, structures, source, skipped=skipped), structures.path, sum(roi.unused.values()),
         )
         for roi in structures.rois
     ]  # fmt: skip
