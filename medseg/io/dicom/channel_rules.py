@@ -12,7 +12,9 @@ from medseg.core.errors import DatasetError
 from medseg.io.dicom.series import DicomSeries
 
 # Words of channels' names and the modality that they mean; of other names any modality is taken.
-_MODALITIES = {"CT": "CT", "MR": "MR", "MRI": "MR", "PET": "PT", "PT": "PT", "SUV": "PT"}
+_MODALITIES = {"CT": "CT", "HU": "CT", "PET": "PT", "PT": "PT", "SUV": "PT"} | dict.fromkeys(
+    ("MR", "MRI", "T1", "T2", "FLAIR", "DWI", "ADC"), "MR"
+)
 # Names of channels where they differ from DICOM's modality.
 _CHANNELS = {"PT": "PET"}
 _KEYS = ("Modality", "SeriesDescription", "SeriesNumber", "Part", "unit")
@@ -174,7 +176,9 @@ def _split_rules(text: str | None) -> list[str]:
 
 
 def _rule_by_name(channel: str) -> ChannelRule:
-    words = re.findall("[A-Z]+", channel.upper())
+    # T1 is a word, of PET2 the letters are one.
+    found = re.findall("([A-Z]+)([0-9]*)", channel.upper())
+    words = (word for letters, digits in found for word in (letters + digits, letters))
     modality = next((_MODALITIES[word] for word in words if word in _MODALITIES), "")
     return ChannelRule(channel=channel, modality=modality, as_suv=modality == "PT")
 

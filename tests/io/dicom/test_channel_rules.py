@@ -32,11 +32,10 @@ def make_series(modality: str, number: int | None, description: str, part: str =
 
 
 def test_names_stand_in_for_rules() -> None:
-    assert settle_rules(["CT thorax", "pet_suv", "T1"]) == (
-        ChannelRule(channel="CT thorax", modality="CT"),
-        ChannelRule(channel="pet_suv", modality="PT", as_suv=True),
-        ChannelRule(channel="T1"),
-    )
+    names = ["CT thorax", "pet_suv", "PET2", "T1ce", "t2w", "FLAIR", "c0", "ARCTIC", "0000"]
+    modalities = ["CT", "PT", "PT", "MR", "MR", "MR", "", "", ""]
+    assert [(rule.channel, rule.modality) for rule in settle_rules(names)] == list(zip(names, modalities, strict=True))
+    assert [rule.as_suv for rule in settle_rules(names)] == [modality == "PT" for modality in modalities]
     text = "T1: Modality=MR, SeriesDescription=*t1*, Part=echo 1*; PET: unit=stored"
     assert settle_rules(["T1", "PET"], text) == (
         ChannelRule(channel="T1", modality="MR", description="*t1*", part="echo 1*"),
