@@ -7,19 +7,28 @@ concern.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from tests.corpus.data_set import DataSet
+from tests.corpus.data_sets import DATA_SETS
+from tests.corpus.dicom_references import REFERENCES, Reference
 from tests.corpus.entry import Entry
 from tests.corpus.grid_files import META, NRRD
 from tests.corpus.label_files import LABEL_FILES
 from tests.corpus.nifti_files import FILES
 from tests.corpus.nifti_headers import HEADERS
 from tests.corpus.picture_files import PICTURES
+from tests.io.dicom_situation import Situation
+from tests.io.dicom_situations import SITUATIONS
 
 ENTRIES: tuple[Entry, ...] = (*FILES, *HEADERS, *NRRD, *META, *PICTURES, *LABEL_FILES)
+# What is more than a file: data sets, trees of DICOM series, references beside a scan.
+DATASETS: tuple[DataSet, ...] = DATA_SETS
+DICOM_TREES: Mapping[str, Situation] = SITUATIONS
+DICOM_REFERENCES: tuple[Reference, ...] = REFERENCES
 
 
 def list_entries(role: str, *, options: tuple[str, ...] | None = None) -> list[Entry]:

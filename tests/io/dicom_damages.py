@@ -86,8 +86,8 @@ def _two_folders(at: Path) -> None:
 
 
 def _links(at: Path) -> None:
-    for path in write(at.with_name(f"{at.name} elsewhere"), pile()):
-        at.mkdir(exist_ok=True)
+    """Links in one folder to slices in another: each is a copy of its slice."""
+    for path in write(at / "b", pile()):
         (at / path.name).symlink_to(path)
     (at / "gone").symlink_to(at / "nowhere")
 
@@ -150,7 +150,7 @@ def _signs() -> list[Plane]:
 DAMAGES: dict[str, Situation] = {
     # Files
     "a series in two folders": Situation(_two_folders, (8,)),
-    "links to slices, and to nothing": Situation(_links, (8,), unused=1),
+    "links to slices, and to nothing": Situation(_links, (8,), unused=9),
     "companion files of macOS": Situation(_beside(_companions), (8,), unused=8),
     "a series packed with gzip beside": Situation(_beside(_packed), (8,), unused=8),
     "a directory of a disc": Situation(_beside(_directory), (8,), unused=1),

@@ -171,7 +171,10 @@ def _read_format(fields: Fields) -> PixelFormat | None:
 
 def _check_format(pixels: PixelFormat, elements: Elements, fields: Fields) -> None:
     if pixels.frames < 1:
-        raise FormatError(f"it declares {pixels.frames} frames", code="bad_shape", file=fields.path)
+        raise FormatError(
+            f"it declares {pixels.frames} frames, expected 1 or more", code="bad_shape", file=fields.path,
+            remedy="Export it again",
+        )  # fmt: skip
     if (
         not pixels.bits_stored <= pixels.bits_allocated
         or not pixels.bits_stored - 1 <= pixels.high_bit < pixels.bits_allocated
