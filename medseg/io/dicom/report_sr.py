@@ -97,7 +97,11 @@ def write_report(
     wanted = tuple(_expect(group, values, seg) for group, values in named)
     with quiet():
         made = [_make_group(group, values, seg, source, maker) for group, values in named]
-        content = _make_report(made, seg, source, maker)
+        # highdicom copies and searches all that it is given, several times: a group that refers to what all refer to
+        # will do for it, and the others are put beside that one afterwards.
+        lead = next((number for number, (group, _) in enumerate(named) if group.segment is not None), 0)
+        content = _make_report([made[lead]], seg, source, maker)
+        _find_container(content).ContentSequence = [item for group in made for item in group]
         copy_identity(header, content)
     with atomic_path(path, lambda written: _check(written, wanted)) as temporary, quiet():
         content.save_as(temporary)
@@ -243,6 +247,12 @@ def _make_report(groups: list[Any], seg: WrittenSeg, source: DicomSource, maker:
         specific_character_set="ISO_IR 192",
         **describe_software(),
     )
+
+
+def _find_container(content: Any) -> Any:
+    """The content item that holds the groups of measurements."""
+    wanted = find_code("ImagingMeasurements", "DCM").value
+    return next(item for item in content.ContentSequence if item.ConceptNameCodeSequence[0].CodeValue == wanted)
 
 
 def _list_evidence(seg: WrittenSeg, source: DicomSource) -> list[Any]:
