@@ -92,6 +92,7 @@ def measure_timeline(
         timeline,
         masks=find_masks(masks, dicom=reading) if masks is not None else None,
         images=find_images(images, dicom=reading) if images is not None else None,
+        dicom=reading,
     )
     found = found.filled() if nonfinite == "fill" else found
     for note in found.notes:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from medseg.core.dataset import Case, ImageSource, MaskSource
 from medseg.core.errors import DatasetError, FormatError, MedsegError
+from medseg.io import find_images, find_masks
+from medseg.io.dicom.reading import DicomReading
+from medseg.io.dicom.recognition import is_dicom_tree
 from medseg.io.files import list_images, stem_of
 from medseg.io.tables import parse_day, read_table
 
@@ -65,15 +68,21 @@ def _fill(scan: Scan) -> Scan:
 
 
 def read_timeline(
-    file: str | Path, *, masks: Mapping[str, MaskSource] | None = None, images: Mapping[str, Case] | None = None
+    file: str | Path,
+    *,
+    masks: Mapping[str, MaskSource] | None = None,
+    images: Mapping[str, Case] | None = None,
+    dicom: DicomReading | None = None,
 ) -> Timeline:
     """The scans that a timeline names, each patient's in the order of time.
 
     Args:
         file: CSV with the columns ``case`` and ``patient``, and any of ``day``, ``mask`` and ``image``; paths count
-            from its folder. Rows of a patient stand in the order of time.
+            from its folder. Rows of a patient stand in the order of time. A mask may be a SEG or RTSTRUCT, an image the
+            folder of its DICOM series.
         masks: where the masks are that the table does not name, by case.
         images: the same for images.
+        dicom: how masks and images that are DICOM are read.
     Returns:
         the timeline. A row without a mask, one whose mask another row has, a row without a day beside rows with one, a
         day that is no number, and a day that lies before or on that of an earlier row are problems; of days in the
@@ -98,7 +107,7 @@ def read_timeline(
     for row in rows:
         try:
             named.setdefault(row["patient"], []).append(row["case"])
-            scan = _read_row(row, path, masks or {}, images or {})
+            scan = _read_row(row, path, masks or {}, images or {}, dicom or DicomReading())
             if scan.case in scans:
                 raise _refuse("the case stands in two rows", "duplicate_case", scan.case, path, "Keep one of them")
             owner = owners.setdefault(scan.mask.path.resolve(), scan.case)
@@ -132,32 +141,59 @@ def _list_notes(
     return tuple(notes)
 
 
-def _read_row(row: Mapping[str, str], file: Path, masks: Mapping[str, MaskSource], images: Mapping[str, Case]) -> Scan:
+def _read_row(
+    row: Mapping[str, str],
+    file: Path,
+    masks: Mapping[str, MaskSource],
+    images: Mapping[str, Case],
+    dicom: DicomReading,
+) -> Scan:
     case = row["case"]
     if not case or Path(case).name != case or case.startswith("."):
         raise _refuse(f"{case!r} is no name for a case", "bad_name", case, file, "Use letters, digits, _ and -")
     if not row["patient"]:
         raise _refuse("the row names no patient", "missing_patient", case, file, "Fill in the column patient")
-    mask = _find_mask(file.parent, row["mask"], case) if row.get("mask") else masks.get(case)
+    place = file.parent / row["image"] if row.get("image") else None
+    mask = _find_mask(file.parent, row["mask"], case, place, dicom) if row.get("mask") else masks.get(case)
     if mask is None:
         remedy = "Fill in the column mask, or give a folder of masks that holds the case"
         raise _refuse("no mask is named and none is called so", "missing_mask", case, file, remedy)
     day = parse_day(row.get("day", ""), file, case)
     image = images.get(case)
-    if row.get("image"):
-        place = file.parent / row["image"]
+    if place is not None:
         if not place.exists():
             reason, remedy = (
                 "the image that the timeline names is not there",
                 f"Give its path from {file.parent.absolute()} on",
             )
             raise _refuse(reason, "missing_image", case, place, remedy)
-        image = Case(case, (ImageSource(place),))
+        image = _find_image(place, case, dicom)
     return Scan(case, row["patient"], day, mask, image)
 
 
-def _find_mask(folder: Path, name: str, case: str) -> MaskSource:
+def _find_image(place: Path, case: str, dicom: DicomReading) -> Case:
+    if not is_dicom_tree(place):
+        return Case(case, (ImageSource(place),))
+    found = list(find_images(place, dicom=dicom).values())
+    if len(found) != 1:
+        reason = f"the image that the timeline names is {len(found)} DICOM series, expected one"
+        raise _refuse(reason, "ambiguous_series", case, place, "Name the folder of one series")
+    return replace(found[0], name=case)
+
+
+def _find_mask(folder: Path, name: str, case: str, image: Path | None, dicom: DicomReading) -> MaskSource:
     path = folder / name
+    if is_dicom_tree(path):
+        places = [image] if image is not None and image.exists() else []
+        try:
+            found = list(find_masks(path, dicom=dicom.with_places(dicom.labels, *places)).values())
+        except MedsegError as error:
+            error.case = case  # it knows the file alone
+            raise
+        if len(found) != 1:
+            reason = f"the mask that the timeline names is {len(found)} DICOM masks, expected one"
+            raise _refuse(reason, "ambiguous_mask", case, path, "Name the file of one mask")
+        return found[0]
     if path.is_dir():
         return MaskSource(path, tuple((stem_of(file), file) for file in list_images(path)))
     if not path.exists():

@@ -270,3 +270,24 @@ def test_many_segments_and_overlapping_ones_are_drawn(tmp_path: Path) -> None:
     (source,) = find_masks(tmp_path / "tree", dicom=DicomReading(rules=RULES)).values()
     with pytest.raises(DatasetError, match="share"):
         read_segmentation(source, labels=RULES.scheme)
+
+
+def test_a_timeline_may_name_contours_and_series(tmp_path: Path) -> None:
+    for folder, date in (("a", "20200301"), ("b", "20200601")):
+        add_scan(tmp_path / folder, "1", date)
+    rows = ["case,patient,day,mask,image", "first,p,0,a/rs.dcm,a/scan", "second,p,92,b/rs.dcm,b/scan", "third,p,99,a,b"]
+    (tmp_path / "timeline.csv").write_text("\n".join(rows) + "\n")
+    dicom = DicomReading(rules=RULES)
+    result = pipeline.measure(None, tmp_path / "out", timeline=tmp_path / "timeline.csv", dicom=dicom)
+    assert {(one.case, one.code) for one in result.outcomes if one.status != "done"} == {("third", "same_mask")}
+    measured = read_rows(tmp_path / "out" / "measurements.csv", Measurement)
+    whole = {
+        (row.case, row.value)
+        for row in measured
+        if (row.label, row.quantity, row.instance) == ("tumour", "volume_voxels", 0)
+    }
+    assert {case for case, _ in whole} == {"first", "second"}
+    assert len({value for _, value in whole}) == 1
+    (tmp_path / "timeline.csv").write_text("case,patient,day,mask\nfirst,p,0,a/rs.dcm\nsecond,p,1,b\n")
+    result = pipeline.measure(None, tmp_path / "out", timeline=tmp_path / "timeline.csv", dicom=dicom)
+    assert {(one.case, one.code) for one in result.outcomes} == {("first", "no_series"), ("second", "")}
