@@ -294,6 +294,8 @@ def test_references_are_those_of_the_first_channel(tmp_path: Path, rules: Path) 
     with pytest.raises(DatasetError, match="first channel, PET: Modality=PT") as caught:
         import_dicom(tmp_path / "tree", tmp_path / "out", labels=rules, channels="PET: Modality=PT; CT: Modality=CT")
     assert "first in --channels" in str(caught.value.remedy)
+    with pytest.raises(DatasetError, match=r"on a scan of modality MRI; they were drawn on CT \(1 scans\)"):
+        import_dicom(tmp_path / "tree", tmp_path / "out", labels=rules, modality="MRI")
 
 
 @pytest.mark.parametrize(

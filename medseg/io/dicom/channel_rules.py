@@ -15,8 +15,9 @@ from medseg.io.dicom.series import DicomSeries
 _MODALITIES = {"CT": "CT", "HU": "CT", "PET": "PT", "PT": "PT", "SUV": "PT"} | dict.fromkeys(
     ("MR", "MRI", "T1", "T2", "FLAIR", "DWI", "ADC"), "MR"
 )
-# Names of channels where they differ from DICOM's modality.
+# Names of channels where they differ from DICOM's modality, and what else modalities are called.
 _CHANNELS = {"PT": "PET"}
+_SPOKEN = {"PET": "PT", "MRI": "MR"}
 _KEYS = ("Modality", "SeriesDescription", "SeriesNumber", "Part", "unit")
 _UNITS = {"suvbw": True, "stored": False}
 _EXAMPLE = "Write --channels 'CT: Modality=CT; PET: Modality=PT, SeriesDescription=*wholebody*, unit=SUVbw'"
@@ -30,7 +31,7 @@ def fits(rule: ChannelRule, series: DicomSeries) -> bool:
     """Whether a series is one that a rule asks for."""
     first = series.planes[0]
     return (
-        rule.modality.upper() in ("", series.modality.upper())
+        spell_modality(rule.modality) in ("", series.modality.upper())
         and rule.number in (None, first.series_number)
         and _is_like(first.description, rule.description)
         and _is_like(series.part, rule.part)
@@ -119,6 +120,11 @@ def name_channel(modality: str) -> str:
     return _CHANNELS.get(modality, modality or "image")
 
 
+def spell_modality(text: str) -> str:
+    """A modality as DICOM writes it: ``PT`` for ``PET``, ``CT`` for ``ct``; empty for an empty text."""
+    return _SPOKEN.get(text.upper(), text.upper())
+
+
 def tell_rule(rule: ChannelRule) -> str:
     """A rule as ``--channels`` takes it, for messages."""
     stated = {
@@ -201,7 +207,7 @@ def _parse_conditions(text: str, basis: ChannelRule) -> ChannelRule:
         raise _refuse(f"unit={pairs['unit']} in the rule of {channel}, expected SUVbw or stored")
     if pairs.keys() <= {"unit"}:
         return basis.model_copy(update={"as_suv": _UNITS[unit]})
-    modality = pairs.get("Modality", "").upper()
+    modality = spell_modality(pairs.get("Modality", ""))
     # Of PET, SUV is what is comparable; a model that was trained on stored values says so.
     as_suv = _UNITS[unit] if unit else basis.as_suv if basis.modality == "PT" else modality == "PT"
     return ChannelRule(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from medseg.core.channel_rules import ChannelRule
 from medseg.core.errors import DatasetError, MedsegError
 from medseg.io.dicom.channel_choice import choose_channels
-from medseg.io.dicom.channel_rules import fits, learn_descriptions, name_channel, tell_rule
+from medseg.io.dicom.channel_rules import fits, learn_descriptions, name_channel, spell_modality, tell_rule
 from medseg.io.dicom.kinds import IMAGE
 from medseg.io.dicom.references import Reference, choose_references, find_drawn_on, read_reference, refuse_several
 from medseg.io.dicom.roi_names import RoiRules
@@ -78,14 +78,14 @@ def plan_cases(
         the cases, sorted by name, with their first channel; references that are left out, with the reason; and of each
         reference that is refused its file and why.
     Raises:
-        DatasetError: the scans are of several modalities and none is chosen.
+        DatasetError: the scans are of several modalities and none is chosen, or none is of the chosen one.
     """
     left: list[tuple[Reference, str]] = []
     problems: list[tuple[str, MedsegError]] = []
     wanted: dict[int, list[tuple[DicomSeries, Reference]]] = {}
     for series, reference in pairs:
         try:
-            if modality and series.modality.upper() != modality.upper():
+            if modality and series.modality.upper() != spell_modality(modality):
                 left.append((reference, f"it was drawn on a series of modality {series.modality}"))
             elif channel_rules and not fits(channel_rules[0], series):
                 left.append((reference, f"it was drawn on a series ({series.modality}) that is not the first channel"))
@@ -103,13 +103,10 @@ def plan_cases(
             taken.append((group[0][0], references))
         except DatasetError as error:
             problems += [(str(reference.path), _of_file(error, reference)) for reference in references]
+    if not wanted and not problems and (channel_rules or modality):
+        raise _refuse_none([series for series, _ in pairs], modality, channel_rules)
     if not channel_rules:
         _require_one_modality([series for series, _ in taken])
-    elif not wanted and not problems:
-        raise DatasetError(
-            f"no reference with a wanted structure was drawn on the first channel, {tell_rule(channel_rules[0])}",
-            code="no_masks", remedy="Name the channel that they were drawn on first in --channels",
-        )  # fmt: skip
     return name_cases(taken), left, problems
 
 
@@ -204,10 +201,24 @@ def _of_file(error: DatasetError, reference: Reference) -> DatasetError:
     return DatasetError(error.reason, code=error.code, file=reference.path, remedy=error.remedy)
 
 
+def _refuse_none(drawn_on: Sequence[DicomSeries], modality: str, channel_rules: Sequence[ChannelRule]) -> DatasetError:
+    wanted = f"the first channel, {tell_rule(channel_rules[0])}" if channel_rules else f"a scan of modality {modality}"
+    remedy = "Name the channel that they were drawn on first in --channels" if channel_rules else "Choose another"
+    return DatasetError(
+        f"no reference with a wanted structure was drawn on {wanted}; they were drawn on {_count_modalities(drawn_on)}",
+        code="no_masks", remedy=remedy,
+    )  # fmt: skip
+
+
+def _count_modalities(scans: Sequence[DicomSeries]) -> str:
+    found = Counter(series.modality for series in scans)
+    return ", ".join(f"{modality or 'none'} ({count} scans)" for modality, count in found.most_common())
+
+
 def _require_one_modality(scans: Sequence[DicomSeries]) -> None:
     found = Counter(series.modality for series in scans)
     if len(found) > 1:
-        counts = ", ".join(f"{modality or 'none'} ({count} scans)" for modality, count in found.most_common())
+        counts = _count_modalities(scans)
         raise DatasetError(
             f"references were drawn on scans of several modalities: {counts}", code="several_modalities",
             remedy=f"Choose one with --modality {found.most_common(1)[0][0]}",

@@ -57,7 +57,7 @@ def test_a_model_s_rules_hold_where_the_user_states_none() -> None:
 
 
 def test_pet_becomes_suv_unless_the_model_or_the_user_says_otherwise() -> None:
-    assert [rule.as_suv for rule in read_rules("a: Modality=pt; b: Modality=PT, unit=stored; c: Modality=CT")] == [
+    assert [rule.as_suv for rule in read_rules("a: Modality=pet; b: Modality=PT, unit=stored; c: Modality=CT")] == [
         True, False, False,
     ]  # fmt: skip
     known = [ChannelRule(channel="uptake", modality="PT")]
