@@ -28,8 +28,9 @@ from medseg.io.dicom.scans import name_case
 from medseg.io.dicom.seg_read import read_seg_mask
 from medseg.io.dicom.series import DicomSeries
 
-# What ``medseg predict`` puts between a case's name and ``.dcm``.
-_SEG, _CONTOURS = ".seg", ".rtstruct"
+# What ``medseg predict`` puts between a case's name and ``.dcm``, the best first: the mask beside probabilities, the mask
+# or probabilities, contours.
+_WRITTEN = (".mask.seg", ".seg", ".rtstruct")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,27 +145,29 @@ def find_dicom_masks(
     root, found = Path(path), list[MedsegError]()
     tree = reading.open_tree(root)
     scans = reading.list_scans(root)
-    references = [entry for entry in tree.series if entry.kind != IMAGE]
+    references = [(header, entry) for entry in tree.series if entry.kind != IMAGE for header in entry.planes]
     if not references:
         raise DatasetError(
             f"no RTSTRUCT and no SEG among {tree.file_count} DICOM files", code="no_masks", file=root,
             remedy="Give the folder that holds the masks",
         )  # fmt: skip
     groups, masks = dict[int, tuple[DicomSeries, list[Reference]]](), dict[str, MaskSource]()
-    for entry in references:
-        for header in entry.planes:
-            try:
-                if entry.problem is not None:
-                    raise entry.problem
-                reference = read_reference(header, entry.kind)
-                series = _find_scan(reference, scans)
-                if series is not None:
-                    groups.setdefault(id(series), (series, []))[1].append(reference)
-                elif masks.setdefault(_name_file(reference.path), one := _name_seg(reference)) is not one:
-                    raise DatasetError("two files are called so", code="duplicate_case", file=reference.path)
-            except MedsegError as error:
-                error.file = error.file or show_name(str(header.path))
-                found.append(error.for_case(show_name(header.path.name)))
+    best = _choose_written([header.path for header, _ in references])
+    for header, entry in references:
+        if header.path not in best:
+            continue
+        try:
+            if entry.problem is not None:
+                raise entry.problem
+            reference = read_reference(header, entry.kind)
+            series = _find_scan(reference, scans)
+            if series is not None:
+                groups.setdefault(id(series), (series, []))[1].append(reference)
+            elif masks.setdefault(_split_name(reference.path)[0], one := _name_seg(reference)) is not one:
+                raise DatasetError("two files are called so", code="duplicate_case", file=reference.path)
+        except MedsegError as error:
+            error.file = error.file or show_name(str(header.path))
+            found.append(error.for_case(show_name(header.path.name)))
     people = {id(series): (patient, day) for series, patient, day in number_patients(scans)}
     for series, drawn in groups.values():
         name = name_case(series)
@@ -199,30 +202,41 @@ def _name_seg(reference: Reference) -> MaskSource:
     return MaskSource(reference.path, drawing=SegDrawing(reference.path, reference.names))
 
 
-def _name_file(path: Path) -> str:
-    return path.stem.removesuffix(_SEG)
+def _split_name(path: Path) -> tuple[str, int]:
+    """The case's name in that of a file, and which of the forms that ``medseg predict`` writes it is."""
+    for rank, ending in enumerate(_WRITTEN):
+        if path.stem.endswith(ending):
+            return path.stem.removesuffix(ending), rank
+    return path.stem, len(_WRITTEN)
+
+
+def _choose_written(paths: Sequence[Path]) -> set[Path]:
+    """The files without those that hold a mask in another form than one beside them: each mask counts once."""
+    best: dict[tuple[Path, str], tuple[int, Path]] = {}
+    others: set[Path] = set()
+    for path in paths:
+        name, rank = _split_name(path)
+        if rank == len(_WRITTEN):
+            others.add(path)
+        else:
+            key = (path.parent, name)
+            best[key] = min(best.get(key, (rank, path)), (rank, path))
+    return others | {path for _, path in best.values()}
 
 
 def _choose(references: Sequence[Reference], reading: DicomReading) -> list[Reference]:
     """Those of a series' references that are wanted; raises DatasetError where that is none, or not clear."""
-    segs = {one.path.parent / _name_file(one.path) for one in references if one.path.stem.endswith(_SEG)}
-    # What ``medseg predict`` wrote of one mask in two formats counts once.
-    distinct = [
-        one
-        for one in references
-        if not (one.path.stem.endswith(_CONTOURS) and one.path.parent / one.path.stem.removesuffix(_CONTOURS) in segs)
-    ]
     rules = reading.wanted
     if rules is None:
-        refuse_several(distinct, None)
-        return distinct
+        refuse_several(references, None)
+        return list(references)
     each = _unite_all(rules)
-    chosen = [one for one in distinct if any(choose_references([one], each).labels.values())]
+    chosen = [one for one in references if any(choose_references([one], each).labels.values())]
     if not chosen:
-        names = dict.fromkeys(repr(show_name(name)) for one in distinct for name in one.names)
+        names = dict.fromkeys(repr(show_name(name)) for one in references for name in one.names)
         raise DatasetError(
             f"no structure matches a label ({', '.join(map(repr, rules.labels))}); there are {', '.join(names)}",
-            code="no_structure", file=distinct[0].path,
+            code="no_structure", file=references[0].path,
             remedy="Say which structure is which label with --labels rois.json; import-dicom drafts one",
         )  # fmt: skip
     refuse_several(chosen, reading.rules)

@@ -22,6 +22,7 @@ from medseg.io.dicom.reading import DicomReading
 from medseg.io.dicom.roi_names import RoiRules, is_roi_file
 from medseg.io.dicom.rtstruct_write import write_rtstruct
 from medseg.io.dicom.scans import name_case
+from medseg.io.dicom.seg_write import write_seg
 from tests.io.dicom_series import MR, encode, pile, write
 from tests.tools.test_import_dicom import LABELS, add_scan, draw_second
 
@@ -291,3 +292,19 @@ def test_a_timeline_may_name_contours_and_series(tmp_path: Path) -> None:
     (tmp_path / "timeline.csv").write_text("case,patient,day,mask\nfirst,p,0,a/rs.dcm\nsecond,p,1,b\n")
     result = pipeline.measure(None, tmp_path / "out", timeline=tmp_path / "timeline.csv", dicom=dicom)
     assert {(one.case, one.code) for one in result.outcomes} == {("first", "no_series"), ("second", "")}
+
+
+def test_a_mask_in_several_forms_counts_once(tmp_path: Path) -> None:
+    """As ``medseg predict --format dicom-seg,rtstruct`` leaves it, with and without the scan."""
+    add_scan(tmp_path / "tree", "1", "20200301")
+    (series,) = find_series(tmp_path / "tree" / "scan").images
+    _, source, _ = read_series(series)
+    drawn = read_segmentation(next(iter(find_masks(tmp_path / "tree").values())), labels=LABELS)
+    (tmp_path / "tree" / "rs.dcm").unlink()
+    for ending in ("seg", "mask.seg"):
+        write_seg(tmp_path / "out" / f"case.{ending}.dcm", drawn, LABELS, source)
+    write_rtstruct(tmp_path / "out" / "case.rtstruct.dcm", drawn, LABELS, source)
+    for reading, name in ((None, "case"), (DicomReading((tmp_path / "tree",)), name_case(series))):
+        ((found, mask),) = find_masks(tmp_path / "out", dicom=reading).items()
+        assert (found, mask.path.name) == (name, "case.mask.seg.dcm")
+        assert (read_segmentation(mask, labels=LABELS, like=drawn.geometry).array == drawn.array).all()
