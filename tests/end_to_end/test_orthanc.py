@@ -70,8 +70,8 @@ def test_seg_and_sr_come_back_to_orthanc(tmp_path: Path) -> None:
         else:
             assert read_report(path)
     (case,) = (tmp_path / "queue" / "done").iterdir()
-    assert [path.name for path in (case / "earlier").iterdir()] != []
-    assert len(list(case.glob("earlier/*/*/*.dcm"))) == 5  # the patient's own, not another's of a similar number
+    assert [path.name for path in (case / "earlier" / "by_web").iterdir()] != []
+    assert len(list(case.glob("earlier/by_web/*/*/*.dcm"))) == 5  # the patient's own, not another's of a similar number
     (earlier,) = case.glob("results/by_web/earlier/*.seg.dcm")
     (now,) = case.glob("results/by_web/*.seg.dcm")
     assert {lesion.tracking_uid for lesion in read_seg(earlier).segments.values()} & {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medseg.compute.devices import choose_device
 from medseg.core.errors import MedsegError, ResourceError
 from medseg.core.manifest import CaseOutcome
 from medseg.tools.listen.completeness import list_received
@@ -28,10 +29,12 @@ class Models:
 
     Args:
         device: where they compute.
+    Raises:
+        ResourceError: there is no such device.
     """
 
     def __init__(self, device: str) -> None:
-        self.device = device
+        self.device = str(choose_device(device))
         self._loaded: dict[Path, Predictor] = {}
 
     def load(self, folder: Path) -> Predictor:
@@ -98,7 +101,7 @@ def _prepare_earlier(predictor: Predictor, case: Path, output: Path, rule: Rule)
     """
     from medseg.io.dicom.earlier import list_segmentations, read_earlier_mask
 
-    studies = case / EARLIER
+    studies = case / EARLIER / rule.name
     if not any(studies.glob("*/*/*.dcm")):
         return None, ()
     try:

@@ -21,6 +21,7 @@ from medseg.tools.listen.queue import (
     is_news,
     list_instances,
     list_series,
+    try_record,
 )
 from medseg.tools.listen.records import CaseRecord
 from medseg.tools.listen.rules import Rules
@@ -28,22 +29,23 @@ from medseg.tools.listen.rules import Rules
 logger = logging.getLogger(__name__)
 
 
-def collect_complete(queue: Queue, rules: Rules, after_s: float) -> int:
-    """Move every case of which nothing has come for a while to where it is worked on.
+def collect_complete(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
+    """Move a case of which nothing has come for a while to where it is worked on, or join it to the rest of it.
 
     Args:
-        queue: of which ``receiving`` is looked through.
+        queue: with the case in ``receiving``.
+        name: the case's.
         rules: a case that none fits goes to ``unused``.
         after_s: how long nothing has to have come, in seconds.
     Returns:
-        how many cases were moved or joined.
+        whether it was moved or joined.
+    Raises:
+        OSError: the disk does not take it; it is still there.
     """
-    count = 0
-    for name in queue.list_cases(RECEIVING):
-        if queue.is_quiet(name, after_s) and not queue.drop_empty(name, after_s):
-            state = queue.find(name)
-            count += _begin(queue, name, rules, after_s) if state is None else _join(queue, name, state, rules, after_s)
-    return count
+    if not queue.is_quiet(name, after_s) or queue.drop_empty(name, after_s):
+        return False
+    state = queue.find(name)
+    return _begin(queue, name, rules, after_s) if state is None else _join(queue, name, state, rules, after_s)
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,12 @@ def _begin(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
 
 
 def _join(queue: Queue, name: str, state: str, rules: Rules, after_s: float) -> bool:
-    """Put what came late to the rest of its case; what is new, or had failed, is segmented again."""
+    """Put what came late to the rest of its case; what is new, had failed, or fits other rules is done again."""
     late, folder = queue.path(RECEIVING, name), queue.path(state, name)
-    again = is_news(late, folder) or state == FAILED
+    fitting = tuple(dict.fromkeys((*fit_rules(folder, rules), *fit_rules(late, rules))))
+    before = try_record(queue, state, name)
+    again = is_news(late, folder) or state == FAILED or before is None or set(before.rules) != set(fitting)
     if again:
-        fitting = tuple(dict.fromkeys((*fit_rules(folder, rules), *fit_rules(late, rules))))
         files = {path.relative_to(case) for case in (folder, late) for path in list_instances(case)}
         record = CaseRecord(received=name_time(), instances=len(files), rules=fitting)
         if not fitting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from medseg.tools.listen.completeness import list_received
 from medseg.tools.listen.instances import Facts, inspect_instance, make_key
 from medseg.tools.listen.multipart import find_boundary, read_parts
 from medseg.tools.listen.queue import EARLIER
-from medseg.tools.listen.rules import Earlier, Rule, Rules
+from medseg.tools.listen.rules import Rule, Rules
 
 _DATE = re.compile(r"^\d{8}$")
 _WILDCARDS = frozenset("*?\\")
@@ -36,8 +37,9 @@ def fetch_earlier(case: Path, rule: Rule, rules: Rules) -> tuple[str, ...]:
     """Put earlier studies of a case's patient beside its scans; what is there already is not fetched again.
 
     Args:
-        case: its folder.
-        rule: with ``earlier``; those of its series are fetched that it fits, of the modality of the case's own ones.
+        case: its folder; studies go to ``earlier/RULE``.
+        rule: with ``earlier``; of a study those series are fetched that it fits, and masks; where whole studies are
+            segmented, all series of the case's modalities.
         rules: for the archive and the limits.
     Returns:
         notes: how many studies there are, or why there can be none.
@@ -45,25 +47,48 @@ def fetch_earlier(case: Path, rule: Rule, rules: Rules) -> tuple[str, ...]:
         NotFetchedError: the archive did not answer as it should.
         OSError: the disk does not take it.
     """
-    own = [series.facts for series in list_received(case) if not series.reason and rule.fits(series.facts)]
-    if rule.earlier is None or not own:
+    scans = [series.facts for series in list_received(case) if not series.reason]
+    now = next((facts for facts in scans if rule.fits(facts)), None)
+    if rule.earlier is None or now is None:
         return ()
-    now = own[0]
     if not now.patient_id or _WILDCARDS & set(now.patient_id) or not _DATE.match(now.study_date):
         return (f"{rule.name}: no earlier studies: the scan has no plain patient ID or no study date",)
     service = open_dicomweb(rules.archives[rule.earlier.archive])
+    whole = rules.complete == "study"
+    wanted = _Wanted(now, rule, rules, tuple(dict.fromkeys(facts.modality for facts in scans if whole or facts is now)))
+    count = 0
     try:
-        studies = _find_studies(service, now, rule.earlier)
-        for study in studies:
-            if not (case / EARLIER / make_key(study)).is_dir():
-                _fetch_study(service, case, study, now, rule, rules)
+        for study in _find_studies(service, now):
+            place = case / EARLIER / rule.name / make_key(study)
+            count += place.is_dir() or _fetch_study(service, place, study, wanted)
+            if count == rule.earlier.studies:
+                break
     except MedsegError as error:
         raise NotFetchedError(f"{rule.earlier.archive}: {error.reason}") from None
-    count = sum((case / EARLIER / make_key(study)).is_dir() for study in studies)
     return (f"{rule.name}: earlier studies: {count}",)
 
 
-def _find_studies(service: DicomWeb, now: Facts, earlier: Earlier) -> list[str]:
+@dataclass(frozen=True)
+class _Wanted:
+    """Which series of an earlier study are fetched."""
+
+    now: Facts
+    rule: Rule
+    rules: Rules
+    modalities: tuple[str, ...]
+
+    def may_fit(self, entry: Mapping[str, Any]) -> bool:
+        """Whether a series that a search found may be wanted; what the search does not tell may be anything."""
+        rule = self.rule
+        told = Facts("", "", "", "", self.now.modality, description=_read_value(entry, "0008103E"))
+        return self.fits(replace(told, body_part=rule.body_part)) or not told.description
+
+    def fits(self, facts: Facts) -> bool:
+        """Whether an instance is wanted."""
+        return facts.modality == _SEGMENTATION or self.rules.complete == "study" or self.rule.fits(facts)
+
+
+def _find_studies(service: DicomWeb, now: Facts) -> list[str]:
     """The studies before this one, the latest first."""
     entries = _ask(
         service.client.search_for_studies,
@@ -79,18 +104,20 @@ def _find_studies(service: DicomWeb, now: Facts, earlier: Earlier) -> list[str]:
             continue
         if _DATE.match(date) and date < now.study_date:
             found.append((date, study))
-    return [study for _, study in sorted(found, reverse=True)][: earlier.studies]
+    return [study for _, study in sorted(found, reverse=True)]
 
 
-def _fetch_study(service: DicomWeb, case: Path, study: str, now: Facts, rule: Rule, rules: Rules) -> None:
-    """Fetch the series of a study that the rule fits, and its segmentations; where there is no such series, nothing."""
-    series = [uid for uid, entry in _find_series(service, study, now.modality).items() if _may_fit(entry, rule)]
+def _fetch_study(service: DicomWeb, place: Path, study: str, wanted: _Wanted) -> bool:
+    """Fetch what is wanted of a study, and its masks; False where there is no such series."""
+    found = [_find_series(service, study, modality) for modality in wanted.modalities]
+    series = [uid for own in found for uid, entry in own.items() if wanted.may_fit(entry)][:_MOST_SERIES]
     if not series:
-        return
-    drawn = _find_series(service, study, _SEGMENTATION)
-    with atomic.atomic_folder(case / EARLIER / make_key(study)) as temporary:
-        for uid in (*series[:_MOST_SERIES], *list(drawn)[:_MOST_SERIES]):
-            _fetch_series(service, temporary / make_key(uid), (study, uid), now, rule, rules)
+        return False
+    drawn = list(_find_series(service, study, _SEGMENTATION))[:_MOST_SERIES]
+    with atomic.atomic_folder(place) as temporary:
+        for uid in (*series, *drawn):
+            _fetch_series(service, temporary / make_key(uid), (study, uid), wanted)
+    return True
 
 
 def _find_series(service: DicomWeb, study: str, modality: str) -> dict[str, Any]:
@@ -101,22 +128,22 @@ def _find_series(service: DicomWeb, study: str, modality: str) -> dict[str, Any]
     return {uid: entry for uid, entry in found.items() if is_uid(uid)}
 
 
-def _fetch_series(service: DicomWeb, folder: Path, uids: tuple[str, str], now: Facts, rule: Rule, rules: Rules) -> None:
-    study, series = uids
-    address, total = f"{service.url}/studies/{study}/series/{series}", 0
-    for content in _iterate_instances(service, address, int(rules.limits.instance_mb * 1e6)):
+def _fetch_series(service: DicomWeb, folder: Path, uids: tuple[str, str], wanted: _Wanted) -> None:
+    limits, total = wanted.rules.limits, 0
+    address = f"{service.url}/studies/{uids[0]}/series/{uids[1]}"
+    for content in _iterate_instances(service, address, int(limits.instance_mb * 1e6)):
         total += len(content)
         require_room(folder.parent.parent, len(content), "an earlier study")
-        if total > rules.limits.queue_gb * 1e9:
-            raise NotFetchedError(f"a series of more than {rules.limits.queue_gb:g} GB")
+        if total > limits.queue_gb * 1e9:
+            raise NotFetchedError(f"a series of more than {limits.queue_gb:g} GB")
         path = folder / f"{secrets.token_hex(8)}.dcm"
         atomic.write_bytes(path, content)
         facts = inspect_instance(path)
         if (facts.study_uid, facts.series_uid) != uids:
             raise NotFetchedError("it sent instances of another series than was asked for")
-        if facts.patient_id != now.patient_id or _differ(facts.birth_date, now.birth_date):
+        if not facts.is_of_same_patient(wanted.now):
             raise NotFetchedError("it sent another patient's instances")
-        if facts.modality != _SEGMENTATION and not rule.fits(facts):
+        if not wanted.fits(facts):
             path.unlink()  # such as another body part, which the answer to the search need not tell
 
 
@@ -134,13 +161,6 @@ def _iterate_instances(service: DicomWeb, address: str, largest: int) -> Iterato
             raise NotFetchedError(f"WADO-RS: {explain_http(error)}") from None
 
 
-def _may_fit(entry: Mapping[str, Any], rule: Rule) -> bool:
-    """Whether a series that a search found may be one that the rule asks for; what it does not tell may be anything."""
-    return not rule.description or rule.fits(
-        Facts("", "", "", "", rule.modality, description=_read_value(entry, "0008103E"), body_part=rule.body_part)
-    )
-
-
 def _ask(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         return function(*arguments, **options)
@@ -154,7 +174,3 @@ def _read_value(entry: Any, tag: str) -> str:
         return str(entry[tag]["Value"][0]).strip()
     except (KeyError, IndexError, TypeError):
         return ""
-
-
-def _differ(first: str, second: str) -> bool:
-    return bool(first and second) and first != second

@@ -13,11 +13,11 @@ from medseg.io.dicom.structure import check_structure
 
 _CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE = 0x00080005, 0x00080016, 0x00080018, 0x00080020
 _MODALITY, _DESCRIPTION, _PATIENT_ID, _BIRTH_DATE = 0x00080060, 0x0008103E, 0x00100020, 0x00100030
-_BODY_PART, _STUDY, _SERIES = 0x00180015, 0x0020000D, 0x0020000E
+_ISSUER, _BODY_PART, _STUDY, _SERIES = 0x00100021, 0x00180015, 0x0020000D, 0x0020000E
 _WANTED = frozenset(
     (
         *(_CHARACTER_SET, _SOP_CLASS, _SOP_INSTANCE, _STUDY_DATE, _MODALITY, _DESCRIPTION, _PATIENT_ID, _BIRTH_DATE),
-        *(_BODY_PART, _STUDY, _SERIES),
+        *(_ISSUER, _BODY_PART, _STUDY, _SERIES),
     )
 )
 _KEY_DIGITS = 16  # 64 bits: no two of a billion UIDs share a key
@@ -31,7 +31,7 @@ class Facts:
         sop_class_uid, sop_instance_uid, series_uid, study_uid: as stated.
         modality, body_part, description: of the series, as stated; empty where not.
         study_date: YYYYMMDD as stated; empty where not.
-        patient_id, birth_date: as stated; for finding earlier studies, never for messages or names.
+        patient_id, issuer, birth_date: as stated; for finding earlier studies, never for messages or names.
     """
 
     sop_class_uid: str
@@ -43,7 +43,14 @@ class Facts:
     description: str = ""
     study_date: str = field(default="", repr=False)
     patient_id: str = field(default="", repr=False)
+    issuer: str = field(default="", repr=False)
     birth_date: str = field(default="", repr=False)
+
+    def is_of_same_patient(self, other: Facts) -> bool:
+        """Whether another instance has the patient's number, and states no other issuer of it or day of birth."""
+        pairs = ((self.issuer, other.issuer), (self.birth_date, other.birth_date))
+        agree = all(one == two for one, two in pairs if one and two)
+        return bool(self.patient_id) and self.patient_id == other.patient_id and agree
 
 
 def inspect_instance(path: Path) -> Facts:
@@ -79,6 +86,7 @@ def read_facts(path: Path) -> Facts:
         description=fields.text(_DESCRIPTION),
         study_date=fields.code(_STUDY_DATE),
         patient_id=fields.text(_PATIENT_ID),
+        issuer=fields.text(_ISSUER),
         birth_date=fields.code(_BIRTH_DATE),
     )
     named = {

@@ -9,8 +9,9 @@
     QUEUE/unused/CASE/           no rule fits; removed after some days
     QUEUE/failed/CASE/           kept, with the reason in case.json; to try again, move it to waiting
 
-A case holds ``scans/SERIES/INSTANCE.dcm``, ``case.json``, later ``earlier/STUDY/SERIES/INSTANCE.dcm`` and
-``results/RULE/``. Whatever ends the program, each case stands in one of these folders, and the next run goes on there.
+A case holds ``scans/SERIES/INSTANCE.dcm``, ``case.json``, later ``earlier/RULE/STUDY/SERIES/INSTANCE.dcm``
+and ``results/RULE/``. Whatever ends the program, each case stands in one of these folders, and the next run goes on
+there.
 """
 
 from __future__ import annotations

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import logging
 import re
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
 
-from medseg.core.errors import FormatError, MedsegError
+from medseg.core.errors import FormatError
 from medseg.core.locks import LOCK, hold_lock
 from medseg.core.manifest import outcome_of_error
 from medseg.tools.listen.applying import Models
@@ -43,6 +45,7 @@ FIRST_REST_S, LONGEST_REST_S = 30.0, 3600.0
 CLEANING_SECONDS = 60.0
 # Of the room of the queue, old cases leave so much free.
 _KEPT_SHARE = 0.9
+_ENDED = (DONE, UNUSED)
 
 
 def listen(
@@ -75,7 +78,7 @@ def listen(
             f"the AE title is {ae_title!r}, expected 1 to 16 letters without backslash", code="bad_ae_title",
             remedy="Give another --ae-title",
         )  # fmt: skip
-    settled = read_rules(rules)
+    settled, models = read_rules(rules), Models(device)
     # What is worth knowing of a case is said here; where its files lie for a moment is not.
     logging.getLogger("medseg.inference").setLevel(logging.WARNING)
     for name, archive in settled.archives.items():
@@ -83,7 +86,7 @@ def listen(
             logger.warning("%s: http is not encrypted; use https where there is any other than your own network", name)
     make_private(Path(queue))
     with hold_lock(Path(queue) / LOCK, "medseg listen"):
-        work = Listener(Queue(Path(queue)), settled, ae_title, complete_after_s, Models(device))
+        work = Listener(Queue(Path(queue)), settled, ae_title, complete_after_s, models)
         with open_receiver(work.queue, settled, ae_title=ae_title, host=host, port=port) as bound:
             logger.info("%s listens on %s port %d; in %s: %s", ae_title, host, bound, queue, work.describe())
             if not is_loopback(host):
@@ -130,65 +133,68 @@ class Listener:
 
     def step(self) -> bool:
         """Do what is due: collect, send, and segment one case; False where there was nothing to do."""
+        if time.monotonic() >= self._cleaned + CLEANING_SECONDS:
+            self.clean()
+        done = [self._try(name, self._collect) for name in self._list_due(RECEIVING)]
+        done += [self._try(name, self._send) for name in self._list_due(SENDING)]
+        # While more of a case is coming, it is not begun.
+        coming = self.queue.list_cases(RECEIVING)
+        waiting = [name for name in self._list_due(WAITING) if name not in coming]
+        return any(done) or any(self._try(name, self._segment) for name in waiting[:1])
+
+    def _collect(self, name: str) -> bool | None:
+        return collect_complete(self.queue, name, self.rules, self.complete_after_s) or None
+
+    def _send(self, name: str) -> bool:
+        return send_results(self.queue, name, self.rules, self.ae_title)
+
+    def _segment(self, name: str) -> bool:
+        return segment_waiting(self.queue, name, self.rules, self.models)
+
+    def _list_due(self, state: str) -> list[str]:
+        now = time.monotonic()
+        return [name for name in self.queue.list_cases(state) if now >= self._rests.get(name, (0, 0.0))[1]]
+
+    def _try(self, name: str, job: Callable[[str], bool | None]) -> bool:
+        """Do something with a case; that says True where it did, False where it failed for now: then the case rests."""
         try:
-            if time.monotonic() >= self._cleaned + CLEANING_SECONDS:
-                self.clean()
-            moved = collect_complete(self.queue, self.rules, self.complete_after_s) > 0
-        except (OSError, MedsegError) as error:
-            logger.error("the queue cannot be worked on: %s", outcome_of_error(error).reason)
-            return False
-        sent = [self._try(SENDING, name) for name in self.queue.list_cases(SENDING) if self._is_due(name)]
-        name = next(
-            (name for name in self.queue.list_cases(WAITING) if self._is_due(name) and self._is_whole(name)), None
-        )
-        return moved or any(sent) or (name is not None and self._try(WAITING, name))
-
-    def _is_due(self, name: str) -> bool:
-        return time.monotonic() >= self._rests.get(name, (0, 0.0))[1]
-
-    def _is_whole(self, name: str) -> bool:
-        """Whether no more of a case is coming just now."""
-        return not self.queue.path(RECEIVING, name).is_dir()
-
-    def _try(self, state: str, name: str) -> bool:
-        """Do the next thing with a case; where that fails for now, it rests."""
-        try:
-            if state == SENDING:
-                ended = send_results(self.queue, name, self.rules, self.ae_title)
-            else:
-                ended = segment_waiting(self.queue, name, self.rules, self.models)
+            did = job(name)
         except OSError as error:  # of the queue's disk
             logger.error("%s: to be tried again: %s", name, outcome_of_error(error).reason)
-            self._take_back(name)
-            ended = False
+            did = self._take_back(name)
         except Exception as error:  # one case's fault never stops the others
             logger.debug("details", exc_info=error)  # which may hold what scans say
-            self._give_up(name, error)
-            ended = True
-        if ended:
+            did = self._give_up(name, error)
+        if did:
             self._rests.pop(name, None)
-        else:
+        elif did is False:
             count = self._rests.get(name, (0, 0.0))[0] + 1
             rest = min(LONGEST_REST_S, FIRST_REST_S * 2.0 ** min(count - 1, 20))
             self._rests[name] = (count, time.monotonic() + rest)
-        return ended
+        return bool(did)
 
-    def _take_back(self, name: str) -> None:
-        if name in self.queue.list_cases(WORKING):
-            try:
+    def _take_back(self, name: str) -> bool:
+        """Let a case wait whose segmenting failed with the disk; False, as it is to be tried again."""
+        with contextlib.suppress(OSError):  # then the next start does
+            if name in self.queue.list_cases(WORKING):
                 self.queue.advance(name, WORKING, WAITING)
-            except OSError:
-                logger.error("%s: is segmented again after the next start", name)
+        return False
 
-    def _give_up(self, name: str, error: Exception) -> None:
-        state = self.queue.find(name)
-        if state is None:
-            return
-        record = try_record(self.queue, state, name) or CaseRecord(received="", instances=0)
+    def _give_up(self, name: str, error: Exception) -> bool:
+        """Put a case among the failed ones; False where the disk does not take that now."""
         *_, place = traceback.extract_tb(error.__traceback__)
         reason = f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"
+        logger.error("%s: unexpected: %s", name, reason)
+        state = self.queue.find(name)
+        if state is None:
+            return False
+        record = try_record(self.queue, state, name) or CaseRecord(received="", instances=0)
         problem = Problem(code="unexpected", reason=reason, remedy="Report this; then move the case to waiting")
-        end_case(self.queue, state, name, record.model_copy(update={"problems": (*record.problems, problem)}))
+        try:
+            end_case(self.queue, state, name, record.model_copy(update={"problems": (*record.problems, problem)}))
+        except OSError:
+            return self._take_back(name)
+        return True
 
     def rest_no_more(self) -> None:
         """Let every case be tried again at once."""
@@ -200,14 +206,16 @@ class Listener:
         self.queue.used_bytes = self.queue.measure()
         oldest = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=self.rules.limits.keep_days)
         ended = [
-            (self._read_end(state, name), state, name)
-            for state in (DONE, UNUSED)
-            for name in self.queue.list_cases(state)
+            (self._read_end(state, name), state, name) for state in _ENDED for name in self.queue.list_cases(state)
         ]
         for end, state, name in sorted(ended):
             full = self.queue.used_bytes > _KEPT_SHARE * self.rules.limits.queue_gb * 1e9
             if end < oldest.isoformat() or full:
-                self.queue.remove(state, name)
+                try:
+                    self.queue.remove(state, name)
+                except OSError as error:
+                    logger.error("%s cannot be removed: %s", name, outcome_of_error(error).reason)
+                    continue
                 logger.info("%s: removed from %s", name, state)
 
     def _read_end(self, state: str, name: str) -> str:

@@ -76,6 +76,17 @@ def test_what_no_rule_fits_is_kept_as_unused(tmp_path: Path, model: Path) -> Non
             assert listener.queue.read_record("unused", name).notes == ("no rule fits any of its series",)
 
 
+def test_what_comes_again_after_a_rule_was_added_is_segmented(tmp_path: Path, model: Path) -> None:
+    files = write_series(tmp_path / "scan")
+    rules = write_rules(tmp_path / "rules.json", model, rule={"modality": "MR"})
+    with run_listener(tmp_path / "queue", rules) as (listener, port):
+        send(port, files)
+        work_off(listener, "unused")
+    with run_listener(tmp_path / "queue", write_rules(tmp_path / "rules.json", model)) as (listener, port):
+        send(port, files)
+        work_off(listener, "done")
+
+
 def test_localizers_reports_and_pictures_are_no_scans(tmp_path: Path, model: Path) -> None:
     rules = write_rules(tmp_path / "rules.json", model, rule={"modality": ""})
     with run_listener(tmp_path / "queue", rules) as (listener, port):

@@ -27,7 +27,7 @@ from tests.tools.listen.examples import write_rules, write_series
 from tests.tools.listen.test_multipart import build
 
 STUDY, SERIES = "1.2.826.0.1.3680043.8.498.70", "1.2.826.0.1.3680043.8.498.71"
-EARLIER = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "StudyDate": "20190101"}
+EARLIER = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "StudyDate": "20190101", "IssuerOfPatientID": "here"}
 UID = "1.2.826.0.1.3680043.8.498.99"
 
 
@@ -152,7 +152,7 @@ def offer(
 
 
 def make_case(folder: Path, model: Path, service: Service, **header: Any) -> tuple[Path, Rules]:
-    write_series(folder / "case" / "scans" / "one", 1, **header)
+    write_series(folder / "case" / "scans" / "one", 1, **{"IssuerOfPatientID": "here", **header})
     rules = write_rules(
         folder / "rules.json", model, archives={"web": {"url": service.url}},
         rule={"earlier": {"archive": "web"}, "description": "*thorax*"},
@@ -168,10 +168,23 @@ def test_an_earlier_study_is_fetched_once(service: Service, tmp_path: Path, mode
     case, rules = make_case(tmp_path, model, service)
     offer(service, write_series(tmp_path / "earlier", 2, **EARLIER))
     assert fetch(case, rules) == ("organ: earlier studies: 1",)
-    assert len(list(case.glob("earlier/*/*/*.dcm"))) == 5
+    assert len(list(case.glob("earlier/organ/*/*/*.dcm"))) == 5
     asked = len(service.asked)
     fetch(case, rules)
     assert len(service.asked) == asked + 1
+
+
+def test_a_study_without_such_a_series_does_not_count(service: Service, tmp_path: Path, model: Path) -> None:
+    case, rules = make_case(tmp_path, model, service)
+    offer(service, write_series(tmp_path / "earlier", 2, **EARLIER))
+    (older,) = json.loads(service.answers["/dicom-web/studies"][2])
+    newer = {**older, "0020000D": {"vr": "UI", "Value": ["1.2.9"]}, "00080020": {"vr": "DA", "Value": ["20190601"]}}
+    service.say("/dicom-web/studies", [older, newer])
+    service.say(
+        "/dicom-web/studies/1.2.9/series", [{"0020000E": {"Value": ["1.2.9.1"]}, "00080060": {"Value": ["CR"]}}]
+    )
+    assert fetch(case, rules) == ("organ: earlier studies: 1",)
+    assert len(list(case.glob("earlier/organ/*/*/*.dcm"))) == 5
 
 
 def test_lesions_go_on_from_the_archive_s_masks(service: Service, tmp_path: Path, model: Path) -> None:
@@ -194,6 +207,7 @@ def test_lesions_go_on_from_the_archive_s_masks(service: Service, tmp_path: Path
     [
         ({"PatientID": "0816"}, "another patient's"),
         ({"PatientBirthDate": "19710101"}, "another patient's"),
+        ({"IssuerOfPatientID": "another hospital"}, "another patient's"),
         ({"SeriesInstanceUID": "1.2.3"}, "another series"),
         ({"StudyInstanceUID": "1.2.3"}, "another series"),
     ],
@@ -205,7 +219,7 @@ def test_another_patient_s_scan_is_never_used(
     offer(service, write_series(tmp_path / "earlier", 2, **{**EARLIER, **header}))
     with pytest.raises(NotFetchedError, match=said):
         fetch(case, rules)
-    assert not list(case.glob("earlier/*/*/*"))
+    assert not list(case.glob("earlier/organ/*/*/*"))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +251,7 @@ def test_a_damaged_instance_is_refused(service: Service, tmp_path: Path, model: 
     offer(service, files)
     with pytest.raises(NotFetchedError, match="truncated"):
         fetch(case, rules)
-    assert not list(case.glob("earlier/*/*/*"))
+    assert not list(case.glob("earlier/organ/*/*/*"))
 
 
 def test_no_address_is_in_reasons_and_logs(
