@@ -28,8 +28,8 @@ from medseg.io.dicom.scans import name_case
 from medseg.io.dicom.seg_read import read_seg_mask
 from medseg.io.dicom.series import DicomSeries
 
-# What ``medseg predict`` puts between a case's name and ``.dcm``, the best first: the mask beside probabilities, the mask
-# or probabilities, contours.
+# What ``medseg predict`` puts between a case's name and ``.dcm``, the best first: the mask beside probabilities; the
+# mask or the probabilities; contours.
 _WRITTEN = (".mask.seg", ".seg", ".rtstruct")
 
 
