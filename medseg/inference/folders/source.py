@@ -59,6 +59,8 @@ def predict_source(
 
         known = unite_rules([model.record.channel_rules for model in predictor.models], rules)
         dicom = find_scans(source, channels, rules=rules, known=known, tilt=tilt, gaps=gaps, register=register)
+        origin = "--channels" if rules else "the model's rules" if known else "the channels' names"
+        logger.info("%s: series by %s: %s", source, origin, dicom.tell_rules())
         for line in dicom.tell_left():
             logger.info("%s: %s", source, line)
         if with_identity:

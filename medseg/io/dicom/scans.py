@@ -49,9 +49,12 @@ class DicomScans:
 
     def describe(self) -> str:
         """How it was read, in words: what changes masks where it changes."""
-        rules = "; ".join(map(tell_rule, self.rules))
         registered = f", register {self.register}" if len(self.rules) > 1 else ""
-        return f"tilt {self.tilt}, gaps {self.gaps}{registered}, {rules}"
+        return f"tilt {self.tilt}, gaps {self.gaps}{registered}, {self.tell_rules()}"
+
+    def tell_rules(self) -> str:
+        """The rules as ``--channels`` takes them."""
+        return "; ".join(map(tell_rule, self.rules))
 
     def tell_left(self) -> list[str]:
         """A line for each reason why scans are left, with the first of them and how many."""
