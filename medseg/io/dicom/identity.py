@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import warnings
@@ -34,18 +35,24 @@ _KEPT = ("PatientName", "PatientID")
 _UID = re.compile(r"^(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+$")
 _LONGEST_UID = 64
 _FILTERS = threading.RLock()
+_REMARKS = logging.getLogger("pydicom")
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within, what pydicom and highdicom remark about values that others wrote is not printed.
+    """Within, what pydicom and highdicom remark about values that others wrote is neither printed nor logged.
 
     Their remarks hold the values themselves, patients' names among them.
     """
     # Python's filters are the process's: two threads that set and restore them at once would leave them changed.
     with _FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        yield
+        level = _REMARKS.level
+        _REMARKS.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            _REMARKS.setLevel(level)
 
 
 def read_identity(source: DicomSource) -> Any:

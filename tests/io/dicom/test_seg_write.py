@@ -16,6 +16,7 @@ from medseg.core.errors import DatasetError, FormatError, GeometryError
 from medseg.core.geometry import Geometry
 from medseg.core.labels import LabelScheme
 from medseg.core.volume import Segmentation
+from medseg.io.dicom.identity import quiet
 from medseg.io.dicom.maker import Maker
 from medseg.io.dicom.seg_read import find_segments, read_probabilities, read_seg, read_seg_mask
 from medseg.io.dicom.seg_write import write_seg, write_seg_probabilities
@@ -267,3 +268,16 @@ def test_a_wrong_object_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(FormatError, match="1 voxels of a label are not"):
         write_seg(tmp_path / "seg.dcm", make_mask(source.geometry), LABELS, source)
     assert [path.name for path in tmp_path.iterdir()] == ["series"]
+
+
+def test_nothing_is_said_of_values_that_others_wrote(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with quiet():
+        source = write_series(
+            tmp_path / "series", make_geometry(), StudyID="of 18 letters, not", PatientBirthDate="1960"
+        )
+    caplog.clear()
+    write_seg(tmp_path / "seg.dcm", make_mask(source.geometry), LABELS, source)
+    assert caplog.records == []
+    content = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert content.PatientID == "P-17"
+    assert not content.PatientBirthDate  # which DICOM does not allow
