@@ -13,9 +13,8 @@ logger = logging.getLogger(__name__)
 
 # Of what data sets hold besides images; nobody calls a slice so.
 _NO_DICOM_ENDINGS = frozenset((".json", ".csv", ".tsv", ".txt", ".md", ".html", ".pt", ".safetensors", ".b2nd", ".py"))
-
-
-_SNIFFED_FILES = 1000  # as many tell that a folder holds DICOM; a data set has some thousand files of other kinds
+# As many tell that a folder holds DICOM; the first of a tree of slices are slices.
+_SNIFFED_FILES = 1000
 
 
 def note_mixture(folder: str | Path) -> str | None:
@@ -31,23 +30,26 @@ def note_mixture(folder: str | Path) -> str | None:
     others: list[Path] = []
     for place, inner, names in os.walk(folder):
         inner.sort()
-        stems |= {stem_of(Path(name)) for name in names if is_image_name(Path(name))}
-        others += [Path(place, name) for name in sorted(names) if not is_image_name(Path(name))]
-        if len(others) > _SNIFFED_FILES:
-            break
-    others = [
-        path for path in others if path.suffix.lower() not in _NO_DICOM_ENDINGS and not _is_called_after(path, stems)
-    ]
-    if not stems or not others:
+        for name in sorted(names):
+            path = Path(place, name)
+            if is_image_name(path):
+                stems.add(stem_of(path))
+            elif path.suffix.lower() not in _NO_DICOM_ENDINGS:
+                others.append(path)
+    if not stems:
+        return None
+    others = [path for path in others if not _is_called_after(path, stems)]
+    if not others:
         return None
     from medseg.io.dicom.walk import holds_dicom
 
-    found = [path for path in others if holds_dicom(path)]
+    found = [path for path in others[:_SNIFFED_FILES] if holds_dicom(path)]
     if not found:
         return None
+    count = f"{len(found)} DICOM files{' or more' if len(others) > _SNIFFED_FILES else ''}"
     return (
-        f"{folder} holds images and DICOM files: the images are read, and {len(found)} DICOM files or more are not; the"
-        f" first is {show_name(str(found[0]))}. Give the DICOM files in a folder of their own to have them read"
+        f"{folder} holds images and DICOM files: the images are read, and {count} are not; the first is"
+        f" {show_name(str(found[0]))}. Give the DICOM files in a folder of their own to have them read"
     )
 
 

@@ -43,7 +43,7 @@ def test_dicom_among_images_is_said(tmp_path: Path, caplog: pytest.LogCaptureFix
     write(tmp_path / "series", pile())
     line = note_mixture(tmp_path)
     assert line is not None
-    assert "8 DICOM files" in line
+    assert "8 DICOM files are not" in line
     assert "im001.dcm" in line
     found = find_inputs(tmp_path, 1)
     assert found.layout.endswith("DICOM files in it are not read")
