@@ -18,6 +18,8 @@ from tests.corpus.dicom_references import REFERENCES, Reference
 from tests.corpus.entry import Entry
 from tests.corpus.grid_files import META, NRRD
 from tests.corpus.label_files import LABEL_FILES
+from tests.corpus.models import MODELS as BAD_MODELS
+from tests.corpus.models import BadModel
 from tests.corpus.nifti_files import FILES
 from tests.corpus.nifti_headers import HEADERS
 from tests.corpus.picture_files import PICTURES
@@ -25,9 +27,10 @@ from tests.io.dicom_situation import Situation
 from tests.io.dicom_situations import SITUATIONS
 
 ENTRIES: tuple[Entry, ...] = (*FILES, *HEADERS, *NRRD, *META, *PICTURES, *LABEL_FILES)
-# What is more than a file: data sets, trees of DICOM series, references beside a scan.
+# What is more than a file: data sets, models, trees of DICOM series, references beside a scan.
 DATASETS: tuple[DataSet, ...] = DATA_SETS
 DICOM_TREES: Mapping[str, Situation] = SITUATIONS
+MODELS: tuple[BadModel, ...] = BAD_MODELS
 DICOM_REFERENCES: tuple[Reference, ...] = REFERENCES
 
 

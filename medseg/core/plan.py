@@ -17,6 +17,7 @@ LARGEST_PATCH_VOXELS = 2**28
 
 Axis = Annotated[int, Field(ge=0, le=2)]
 Count = Annotated[int, Field(ge=1)]
+Spacing = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class NormalisationPlan(Record):
@@ -156,7 +157,7 @@ class Configuration(Record):
 
     name: str
     dimensions: Literal[2, 3]
-    spacing_mm: tuple[float | None, float, float]
+    spacing_mm: tuple[Spacing | None, Spacing, Spacing]
     median_shape: tuple[int, int, int]
     patch_size: tuple[Count, Count, Count]
     batch_size: Count

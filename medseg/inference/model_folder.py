@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from medseg.compute.tensor_files import write_tensors
-from medseg.core.errors import MedsegError, ModelError
+from medseg.core.errors import MedsegError, ModelError, show_name
 from medseg.core.manifest import hash_file
 from medseg.core.model import Member, ModelRecord
 from medseg.core.plan import Configuration, NetworkPlan, Plan
@@ -104,6 +104,11 @@ def finish_model(folder: str | Path, plan: Plan, record: ModelRecord, *, self_te
     record.model_copy(update={"files": files}).write(folder / RECORD)
 
 
+_ANEW = "Get the model anew from where it was made"
+# What a folder of nnU-Net's results holds beside its folds.
+_NNUNET_FILES = ("plans.json", "plans.pkl", "dataset_fingerprint.json")
+
+
 def open_model(folder: str | Path) -> Model:
     """The model in a folder, every hash checked.
 
@@ -118,6 +123,8 @@ def open_model(folder: str | Path) -> Model:
     path = folder / RECORD
     if not path.is_file():
         remedy = "Give a model folder, such as WORKSPACE/model"
+        if any((folder / name).exists() for name in _NNUNET_FILES):
+            remedy = f"Where it is a model of nnU-Net, make one of ours first: medseg import-nnunet {folder} OUTPUT"
         raise ModelError("there is no model.json in it", code="no_model", file=folder, remedy=remedy)
     try:
         record = ModelRecord.read(path)
@@ -247,23 +254,28 @@ def _load_network(
     try:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise ModelError(f"the weights cannot be read: {error}", file=path) from None
+        raise ModelError(f"the weights cannot be read: {error}", file=path, remedy=_ANEW) from None
     bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if bad:
-        raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path)
+        raise ModelError(f"{bad[0]} holds numbers that are not finite", file=path, remedy=_ANEW)
     _refuse_patch(configuration, path)
     outputs = model.plan.labels.channel_count
     # Our own U-Nets are built without memory and given the file's numbers: a made-up plan then takes none, and nothing
     # is drawn only to be written over. Other networks may look at their own numbers while they are built.
     ours = architecture is None and configuration.network.name in UNETS
     with torch.device("meta") if ours else contextlib.nullcontext():
-        network = build_network(configuration, inputs, outputs, network=architecture)
+        try:
+            network = build_network(configuration, inputs, outputs, network=architecture)
+        except MedsegError as error:
+            error.file = error.file or show_name(str(model.folder / PLAN))
+            raise
     try:
         network.load_state_dict({name: _own(tensor) for name, tensor in weights.items()}, assign=ours)
     except RuntimeError as error:
         # PyTorch says it of every weight, a line each.
         said = [line.strip()[:LONGEST_MISFIT] for line in str(error).splitlines()[1 : 1 + MOST_MISFITS]]
-        raise ModelError(f"the weights do not fit the plan's network: {'; '.join(said)}", file=path) from None
+        reason = f"the weights do not fit the plan's network: {'; '.join(said)}"
+        raise ModelError(reason, file=path, remedy=_ANEW) from None
     return network.to(device).eval()
 
 
@@ -273,7 +285,8 @@ def _refuse_patch(configuration: Configuration, path: Path) -> None:
     steps = [math.prod(strides) for strides in zip(*network.strides, strict=True)]
     patch = configuration.patch_size[3 - configuration.dimensions :]
     if network.name in UNETS and any(size % step for size, step in zip(patch, steps, strict=True)):
-        raise ModelError(f"the plan's patch {list(patch)} is not divisible by the strides' products {steps}", file=path)
+        reason = f"the plan's patch {list(patch)} is not divisible by the strides' products {steps}"
+        raise ModelError(reason, file=path, remedy=_ANEW)
 
 
 def _own(tensor: Tensor) -> Tensor:

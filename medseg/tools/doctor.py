@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,11 @@ from medseg.compute.devices import BYTES_PER_GB
 from medseg.core.errors import MedsegError, ModelError, ResourceError
 from medseg.core.manifest import CaseOutcome, StepResult
 from medseg.tools.info import list_packages, name_extras
+
+if TYPE_CHECKING:
+    import torch
+
+    from medseg.inference import Model
 
 # A small U-Net and one scan; what takes more says so itself, before it starts.
 LEAST_MEMORY_GB = 2.0
@@ -157,9 +163,23 @@ def check_model(folder: Path, device: str) -> str:
             remedy="Do not use this device with this model; try --device cpu, another PyTorch or driver",
         )  # fmt: skip
     if not answers:
-        return f"every hash is right; {folder} brings no self-test"
+        count = _load_networks(model, where)
+        load = "1 network loads" if count == 1 else f"{count} networks load"
+        return f"every hash is right; {load}; {folder} brings no self-test"
     networks = "1 network answers" if len(answers) == 1 else f"{len(answers)} networks answer"
     return f"every hash is right; {networks} on {where} as where the model was made"
+
+
+def _load_networks(model: Model, device: torch.device) -> int:
+    """How many networks a model has, each loaded but those of a user's own function, which no folder holds."""
+    from medseg.inference import load_networks
+    from medseg.networks import is_object
+
+    count = 0
+    for member in model.record.members:
+        if not is_object(model.plan.configuration(member.configuration).network):
+            count += len(load_networks(model, member, member.folds, device))
+    return count
 
 
 def _name_fault(name: str, error: Exception) -> CaseOutcome:
