@@ -207,7 +207,9 @@ def test_one_structure_in_two_united_references_needs_a_rule_of_its_own(tmp_path
     assert (outcome.code, outcome.status) == ("several_structures", "refused")
     several = {"patterns": ["gtv*"], "several": "unite"}
     rules.write_text(json.dumps({"labels": {"tumour": several}, "references": "unite"}))
-    assert [one.status for one in import_dicom(tree, tmp_path / "out", labels=rules).outcomes] == ["done"]
+    (outcome,) = import_dicom(tree, tmp_path / "out", labels=rules).outcomes
+    assert outcome.status == "done"
+    assert "'tumour' is 2 structures, united" in outcome.reason
     (case,) = open_dataset(tmp_path / "out").cases
     np.testing.assert_array_equal(read_segmentation(case.mask).array, drawn | other)
 

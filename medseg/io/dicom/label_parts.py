@@ -108,6 +108,8 @@ def paint_labels(
         return united
 
     array = (_paint_regions if scheme.has_regions else _paint_classes)(choice, scheme, rules, geometry, file, draw)
+    several = [(label, len(places)) for label, places in choice.labels.items() if len(places) > 1]
+    notes += [f"{label!r} is {count} structures, united" for label, count in several]
     notes += [f"no structure is of {label!r}" for label, places in choice.labels.items() if not places]
     return Segmentation(array, geometry), tuple(uses[place] for place in sorted(uses)), tuple(notes)
 
