@@ -14,6 +14,7 @@ from medseg.inference.engines.choosing import Precision
 from medseg.inference.engines.cuda_graph import capture_forward
 from medseg.inference.engines.fused_blocks import fuse_blocks
 from medseg.inference.engines.threads import compute_apart, compute_each
+from medseg.inference.engines.unrolled_conv import keep_orders
 from medseg.inference.sliding_window import Forward
 from medseg.networks.unet import UNet
 
@@ -117,6 +118,7 @@ class WindowByWindow:
         each = list(x.to(self.dtype)[:, None])
         apart = len(each) > 1 and torch.get_num_threads() > 1 and self._may_share(each[0].shape)
         answers = compute_each(self._compute, each) if apart else [self._compute(window) for window in each]
+        keep_orders()
         logits = torch.cat(answers) if len(answers) > 1 else answers[0]
         return (logits.unsqueeze(2) if self.dimensions == 2 else logits).contiguous()
 

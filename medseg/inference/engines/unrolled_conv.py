@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medseg.inference.engines.known_orders import Shapes, read_orders, write_orders
 from medseg.inference.engines.summed_conv import (
     Order,
     SummedWeights,
+    Triple,
     arrange_weights,
     convolve_by_sums,
     list_orders,
@@ -28,10 +30,9 @@ LONGEST_COLUMN = 2048
 # oneDNN computes 16 outputs at once, with AVX-512; with so few of them half its work is for nothing.
 NARROW_OUTPUTS = 8
 
-Triple = tuple[int, int, int]
-
-# By image, weights, stride, padding, threads, and whether PyTorch unrolls.
-_orders: dict[tuple[torch.Size, torch.Size, Triple, Triple, int, bool], Order | None] = {}
+# All that are known to this process, and how many of them are kept for the next one.
+_orders: dict[Shapes, Order | None] = {}
+_kept = 0
 
 
 class UnrolledConv(nn.Module):
@@ -143,8 +144,26 @@ def _recall_order(
     than all together, looks for none."""
     shapes = (image, weight, stride, padding, count_threads(), unrolled)
     if shapes not in _orders and not is_one_of_many():
-        _orders[shapes] = _find_order(*shapes)
+        _recall_earlier()
+        if shapes not in _orders:
+            _orders[shapes] = _find_order(*shapes)
     return _orders.get(shapes)
+
+
+@cache
+def _recall_earlier() -> None:
+    """Take over what earlier runs saw."""
+    global _kept
+    _orders.update(read_orders())
+    _kept = len(_orders)
+
+
+def keep_orders() -> None:
+    """Keep what this process saw for later runs, where it saw something new."""
+    global _kept
+    if len(_orders) > _kept and not is_one_of_many():
+        _kept = len(_orders)
+        write_orders(_orders)
 
 
 def _find_order(
