@@ -185,7 +185,9 @@ def _write_scan(dataset: Path, name: str, scan: ScanReading) -> list[Path]:
 def _write_dataset(
     dataset: Path, cases: list[ImportCase], rules: RoiRules, channel_rules: Sequence[ChannelRule]
 ) -> None:
+    from medseg.io.dicom.codes import describe_codes
     from medseg.io.dicom.import_plan import learn_rules
+    from medseg.io.dicom.learnt_codes import learn_codes
 
     rows = []
     for case in cases:
@@ -193,6 +195,7 @@ def _write_dataset(
         rows.append((case.name, case.patient, case.day, plane.modality, plane.series_number,
                      plane.moment.acquisition_number))  # fmt: skip
     atomic.write_text(dataset / "cases.csv", format_csv(_CASE_COLUMNS, rows))
+    codes = learn_codes([case.references for case in cases], rules)
     content = {
         "name": dataset.name,
         "channel_names": {str(number): rule.channel for number, rule in enumerate(channel_rules)},
@@ -200,6 +203,7 @@ def _write_dataset(
             rule.model_dump(mode="json", exclude_defaults=True) for rule in learn_rules(channel_rules, cases)
         ],
         **label_entries(rules.scheme),
+        **({"codes": {label: describe_codes(entry) for label, entry in codes.items()}} if codes else {}),
         "numTraining": len(cases),
         "file_ending": ".nii.gz",
     }

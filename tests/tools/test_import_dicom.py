@@ -18,6 +18,7 @@ from medseg.core.manifest import exit_code
 from medseg.core.records import read_json
 from medseg.core.volume import Segmentation
 from medseg.io import open_dataset, read_segmentation
+from medseg.io.dicom.codes import find_code
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import read_series
 from medseg.io.dicom.rtstruct_write import write_rtstruct
@@ -91,6 +92,26 @@ def test_scans_with_references_become_a_data_set(tmp_path: Path, rules: Path) ->
     assert sum(int(row["files"]) for row in files) == find_series(tree).file_count == 4 * 8 + 3 + 1
     left = {(row["status"], row["reason"]) for row in files} - {("done", "")}
     assert left == {("left", "no reference was drawn on it"), ("left", "no DICOM file")}
+
+
+def test_codes_of_segments_stay_with_the_data_set(tmp_path: Path, rules: Path) -> None:
+    tree = tmp_path / "tree"
+    add_scan(tree / "a", "77", "20200301", kind="seg")
+    add_scan(tree / "b", "12", "20190101")  # contours, which have none
+    import_dicom(tree, tmp_path / "out", labels=rules)
+    codes = open_dataset(tmp_path / "out").codes
+    for label, keyword in (("tumour", "Neoplasm"), ("liver", "Liver")):
+        assert codes[label].type == tuple(find_code(keyword))
+    assert codes["liver"].category == tuple(find_code("AnatomicalStructure"))
+    add_scan(tree / "c", "13", "20190102", kind="seg")
+    path = tree / "c" / "seg.dcm"
+    content = pydicom.dcmread(path)
+    for segment in content.SegmentSequence:
+        kind = segment.SegmentedPropertyTypeCodeSequence[0]
+        kind.CodeMeaning = "Something else" if kind.CodeMeaning == "Liver" else kind.CodeMeaning
+    content.save_as(path)
+    import_dicom(tree, tmp_path / "two", labels=rules)
+    assert set(open_dataset(tmp_path / "two").codes) == {"tumour"}  # two that differ are none
 
 
 def test_nothing_that_is_written_names_a_patient(tmp_path: Path, rules: Path) -> None:

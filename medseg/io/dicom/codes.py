@@ -38,6 +38,7 @@ _ABNORMAL = {
 _SIDES = {"left": "Left", "l": "Left", "right": "Right", "r": "Right"}
 _PLURALS = {"metastases": "metastasis", "vertebrae": "vertebra", "masses": "mass", "ovaries": "ovary"}
 _LONGEST_PHRASE = 3
+_CODE_KEYS = ("value", "scheme", "meaning")
 
 
 class Code(NamedTuple):
@@ -159,6 +160,12 @@ def parse_codes(content: Any, *, labels: Collection[str] | None, file: str | Pat
         ) from None  # fmt: skip
 
 
+def describe_codes(codes: LabelCodes) -> dict[str, dict[str, str]]:
+    """The codes of a label as ``parse_codes`` reads them."""
+    given = codes.model_dump(exclude_none=True)
+    return {field: dict(zip(_CODE_KEYS, code, strict=True)) for field, code in given.items()}
+
+
 def list_meanings(codes: Mapping[str, LabelCodes]) -> dict[str, Meaning]:
     """What labels are, by label, as ``find_meaning`` takes it."""
     return {label: _make_meaning(entry) for label, entry in codes.items()}
@@ -184,7 +191,10 @@ def _parse_code(entry: Any) -> tuple[str, str, str]:
         scheme, _, keyword = entry.rpartition(":")
         found = find_code(keyword, scheme or "SCT")
         return found.value, found.scheme, found.meaning
-    keys = ("value", "scheme", "meaning")
-    if not isinstance(entry, dict) or set(entry) != set(keys) or not all(isinstance(v, str) for v in entry.values()):
+    if (
+        not isinstance(entry, dict)
+        or set(entry) != set(_CODE_KEYS)
+        or not all(isinstance(v, str) for v in entry.values())
+    ):
         raise ValueError("a code that is neither a keyword nor value, scheme and meaning")
     return entry["value"], entry["scheme"], entry["meaning"]
