@@ -10,7 +10,7 @@ from medseg.core.dataset import Case, ImageSource
 from medseg.core.errors import MedsegError, show_name
 from medseg.core.labels import LabelScheme
 from medseg.io import read_segmentation, read_volume
-from tests.bad_inputs import ENTRIES, list_entries
+from tests.bad_inputs import DATASETS, DICOM_REFERENCES, DICOM_TREES, ENTRIES, MODELS, list_entries
 from tests.end_to_end.scans import make_scan
 
 HU, LABELS, GRID = make_scan(3)
@@ -59,7 +59,9 @@ def test_each_entry_is_handled_as_it_says(entry, role, tmp_path, caplog):
 
 
 def test_the_corpus_is_large_and_its_names_are_one_each():
-    assert len({entry.name for entry in ENTRIES}) == len(ENTRIES)
+    for entries in (ENTRIES, DATASETS, MODELS, DICOM_REFERENCES):
+        assert len({entry.name for entry in entries}) == len(entries) >= 30
+    assert len(DICOM_TREES) >= 130
     assert len(list_entries("scan")) + len(list_entries("picture")) >= 150
     assert sum(not entry.is_refused for entry in ENTRIES) >= 40
 
