@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from medseg.core.errors import MedsegError
+from medseg.core.errors import MedsegError, show_name
 from medseg.core.manifest import name_time
 from medseg.io.dicom.header_reading import read_header
 from medseg.io.dicom.kinds import IMAGE, name_kind
@@ -98,7 +98,7 @@ def _find_reason(path: Path) -> str:
 
 def _tell_unused(case: Path) -> tuple[str, ...]:
     reasons = dict.fromkeys(series.reason for series in list_received(case) if series.reason)
-    return ("no rule fits any of its series", *(f"a series is none to segment: {reason}" for reason in reasons))
+    return ("no rule fits any of its series", *(f"a series is no scan to segment: {reason}" for reason in reasons))
 
 
 def _begin(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
@@ -107,10 +107,11 @@ def _begin(queue: Queue, name: str, rules: Rules, after_s: float) -> bool:
     record = CaseRecord(received=name_time(), instances=len(list_instances(folder)), rules=fitting)
     if not fitting:
         record = record.model_copy(update={"notes": _tell_unused(folder), "ended": name_time()})
+    kinds = ", ".join(sorted({series.facts.modality[:16] or "no modality" for series in list_received(folder)}))
     queue.write_record(RECEIVING, name, record)
     if not queue.take_complete(name, after_s, WAITING if fitting else UNUSED):
         return False
-    logger.info("%s: %d instances, %s", name, record.instances, _name_rules(fitting))
+    logger.info("%s: %d instances of %s, %s", name, record.instances, show_name(kinds), _name_rules(record))
     return True
 
 
@@ -133,11 +134,11 @@ def _join(queue: Queue, name: str, state: str, rules: Rules, after_s: float) -> 
     if not queue.take_files(name, after_s, folder):
         return False  # more of it is coming; until then it is not begun
     if again:
-        logger.info("%s: joined by what came later, now %d instances, %s", name, record.instances, _name_rules(fitting))
+        logger.info("%s: joined by what came later, now %d instances, %s", name, record.instances, _name_rules(record))
     elif state == DONE:
         logger.info("%s: came again, is done already", name)
     return True
 
 
-def _name_rules(names: tuple[str, ...]) -> str:
-    return f"by rule {', '.join(names)}" if names else "no rule fits: not used"
+def _name_rules(record: CaseRecord) -> str:
+    return f"by rule {', '.join(record.rules)}" if record.rules else f"not used: {record.notes[-1]}"

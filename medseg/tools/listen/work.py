@@ -42,6 +42,7 @@ def segment_waiting(queue: Queue, name: str, rules: Rules, models: Models) -> bo
         end_case(queue, WORKING, name, record.model_copy(update={"problems": (problem,)}))
         return True
     folder = queue.path(WORKING, name)
+    logger.info("%s: segmenting by %s", name, ", ".join(record.rules))
     try:
         fetch = record.fetches < MOST_ATTEMPTS
         made = [apply_rule(folder, rule, rules, models, fetch=fetch) for rule in record.rules]

@@ -95,7 +95,7 @@ def test_localizers_reports_and_pictures_are_no_scans(tmp_path: Path, model: Pat
         send(port, write_series(tmp_path / "drawn", 2, count=1, **seg), classes=[seg["SOPClassUID"]])
         work_off(listener, "unused")
         notes = {listener.queue.read_record("unused", name).notes[-1] for name in listener.queue.list_cases("unused")}
-        said = "a series is none to segment: "
+        said = "a series is no scan to segment: "
         assert notes == {f"{said}a localizer, by its image type", f"{said}it is a segmentation"}
 
 
