@@ -9,6 +9,7 @@ import pytest
 from medseg.core.channel_rules import ChannelRule
 from medseg.core.dataset import Case, Dataset, ImageSource, MaskSource
 from medseg.core.errors import ModelError, PlanError
+from medseg.core.label_codes import LabelCodes
 from medseg.core.model import ModelRecord
 from medseg.core.records import write_json
 from medseg.core.results import Score, read_rows
@@ -112,7 +113,8 @@ def test_the_model_is_the_folds_that_were_trained(trained: tuple[Workspace, Data
     space, dataset = trained
     assert finished_folds(space, "3d_fullres") == [0, 1]
     rules = (ChannelRule(channel="c0", modality="CT"),)
-    choice = build_model(space, replace(dataset, channel_rules=rules))
+    codes = {name: LabelCodes(type=("A-1", "99OURS", name)) for name in ("tumour", "of another data set")}
+    choice = build_model(space, replace(dataset, channel_rules=rules, codes=codes))
     assert choice.chosen.configuration == "3d_fullres"
     assert choice.chosen.folds == (0, 1)
     assert choice.chosen.cases == 2
@@ -120,6 +122,7 @@ def test_the_model_is_the_folds_that_were_trained(trained: tuple[Workspace, Data
     assert model.record.members[0].folds == (0, 1)
     assert model.record.labels == CLASSES
     assert model.record.channel_rules == rules
+    assert model.record.codes == {"tumour": codes["tumour"]}
     assert set(choice.postprocessing) == {"organ", "tumour"}
     path = dataset.cases[0].images[0].path
     prediction = Predictor.load(space.model, device="cpu").predict(path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from medseg.core import atomic
 from medseg.core.errors import MedsegError, ModelError
+from medseg.core.label_codes import LabelCodes
 from medseg.core.model import Familiar, Member, ModelRecord
 from medseg.core.plan import Plan
 from medseg.inference.familiarity import familiar_from_nnunet
@@ -102,6 +103,7 @@ def _judge(model: ModelFolder, keep: Keep) -> tuple[Verdict, list[Stage]]:
         if previous is not None:
             stages.append(read_stage(find_first_stage(model, stages[0], previous), keep, {}))
             check_cascade(stages[0], stages[1], model)
+        _read_codes(model, stages[0])
     except MedsegError as error:
         return Verdict(model.name, found["configuration"], found["trainer"], folds, error), []
     strangers = [stage.trainer.name for stage in stages if not stage.trainer.is_known]
@@ -148,8 +150,14 @@ def _describe(model: ModelFolder, stages: Sequence[Stage], verdict: Verdict) -> 
         mirror_axes=stage.mirror_axes,
         provenance=provenance,
         familiar=_read_familiar(model, stage.source),
-        codes=read_codes(read_object(model.path / DATASET), stage.source.plan.labels, model.path / DATASET),
+        codes=_read_codes(model, stage),
     )
+
+
+def _read_codes(model: ModelFolder, stage: Stage) -> dict[str, LabelCodes]:
+    """What its ``dataset.json`` says of its labels in DICOM's vocabulary; raises FormatError where that is wrong."""
+    file = model.path / DATASET
+    return read_codes(read_object(file), stage.source.plan.labels, file)
 
 
 def _read_familiar(model: ModelFolder, source: SourcePlan) -> Familiar | None:

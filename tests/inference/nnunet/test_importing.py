@@ -12,7 +12,7 @@ import torch
 from medseg.core.errors import ModelError
 from medseg.inference import load_networks, open_model
 from medseg.inference.nnunet import Verdict, examine_model, find_models, import_model
-from tests.inference.nnunet.folders import make_configuration, make_network, make_plans, write_trained
+from tests.inference.nnunet.folders import DATASET, make_configuration, make_network, make_plans, write_trained
 
 NETWORK = make_network()
 PLANS = make_plans({"3d_fullres": make_configuration(NETWORK)})
@@ -42,6 +42,22 @@ def test_networks_answer_as_they_were_trained(tmp_path: Path) -> None:
     ):
         assert torch.equal(network(x)[0], networks[fold](x)[0])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model", FOLDER]
+
+
+def test_codes_of_labels_come_with_the_model(tmp_path: Path) -> None:
+    label = next(name for name in DATASET["labels"] if name != "background")
+    coded = {**DATASET, "codes": {label: {"type": "Liver", "side": "Left"}}}
+    write_trained(tmp_path / FOLDER, "3d_fullres", NETWORK, PLANS, dataset=coded)
+    run_import(tmp_path / FOLDER, tmp_path / "model")
+    codes = open_model(tmp_path / "model").record.codes
+    assert codes[label].type == ("10200004", "SCT", "Liver")
+    assert codes[label].side is not None
+    wrong = {**DATASET, "codes": {"nothing like it": {"type": "Liver"}}}
+    write_trained(tmp_path / "wrong" / FOLDER, "3d_fullres", NETWORK, PLANS, dataset=wrong)
+    verdict = run_import(tmp_path / "wrong" / FOLDER, tmp_path / "none")
+    assert verdict.error is not None
+    assert "codes of 'nothing like it'" in verdict.error.reason
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_checkpoint_says_which_configuration_it_is(tmp_path: Path) -> None:
