@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from medseg.core.manifest import CaseOutcome, StepResult
 from medseg.tools.info import list_packages, name_extras
 
 if TYPE_CHECKING:
-    import torch
-
     from medseg.inference import Model
 
 # A small U-Net and one scan; what takes more says so itself, before it starts.
@@ -170,7 +168,7 @@ def check_model(folder: Path, device: str) -> str:
     return f"every hash is right; {networks} on {where} as where the model was made"
 
 
-def _load_networks(model: Model, device: torch.device) -> int:
+def _load_networks(model: Model, device: Any) -> int:
     """How many networks a model has, each loaded but those of a user's own function, which no folder holds."""
     from medseg.inference import load_networks
     from medseg.networks import is_object
