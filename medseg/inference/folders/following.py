@@ -53,21 +53,21 @@ class Following:
         self._redone: set[str] = set()
 
     def put_in_order(self, cases: Iterable[Case]) -> list[Case]:
-        """The cases patient by patient, each one's studies in the order of their dates."""
+        """The cases patient by patient, each one's studies in the order of time."""
 
-        def find_place(case: Case) -> tuple[str, str, str]:
+        def find_place(case: Case) -> tuple[str, str, float, str]:
             plane = self.scans.series[case.name][0].planes[0]
-            return plane.patient[0], plane.study_date, case.name
+            return plane.patient[0], plane.study_date, plane.moment.time_s or 0.0, case.name
 
         return sorted(cases, key=find_place)
 
     def list_inputs(self, case: Case) -> tuple[Path, ...]:
         """The files that a case's names of lesions may be taken from, besides those that the run itself writes."""
-        patient = self._find_patient(case)
+        patient = self._find_patient(case.name)
         return tuple(mask.path for mask, digest in self.known.items() if digest == patient)
 
-    def _find_patient(self, case: Case) -> str:
-        return self.scans.series[case.name][0].planes[0].patient[0]
+    def _find_patient(self, case: str) -> str:
+        return self.scans.series[case][0].planes[0].patient[0]
 
     def note_reading(self, case: Case, is_finished: bool) -> bool:
         """Whether what an earlier run did of a case still holds: not where an earlier study is done again.
@@ -78,7 +78,7 @@ class Following:
         Returns:
             whether it need not be done again.
         """
-        patient = self._find_patient(case)
+        patient = self._find_patient(case.name)
         if is_finished and patient not in self._redone:
             return True
         self._redone.add(patient)
@@ -118,7 +118,8 @@ class Following:
 
         if not patient:
             return [], "the scan names no patient"
-        others = (name for name in self.scans.series if name != case)
+        digest = self._find_patient(case)
+        others = (name for name in self.scans.series if name != case and self._find_patient(name) == digest)
         written = (self.output / f"{name}{ending}" for name in others for ending in _ENDINGS)
         own = [mask for path in written if path.is_file() and (mask := read_earlier_mask(path)) is not None]
         of_patient = [mask for mask in (*self.known, *own) if mask.patient == patient]
