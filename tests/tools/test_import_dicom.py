@@ -177,6 +177,16 @@ def test_a_tree_without_references_is_refused(tmp_path: Path) -> None:
         import_dicom(tmp_path / "tree", tmp_path / "out")
 
 
+@pytest.mark.parametrize("modality", ["", "CT"])
+def test_labels_that_match_nothing_are_refused_with_the_names_there_are(tmp_path: Path, modality: str) -> None:
+    add_scan(tmp_path / "tree" / "a", "1", "20200301")
+    (tmp_path / "rois.json").write_text(json.dumps({"labels": {"kidney": ["kidney*"]}}))
+    with pytest.raises(DatasetError, match=r"no structure of 1 references matches a label; .* GTV 1, Liver") as caught:
+        import_dicom(tmp_path / "tree", tmp_path / "out", labels=tmp_path / "rois.json", modality=modality)
+    assert "--labels" in str(caught.value.remedy)
+    assert not (tmp_path / "out").exists()
+
+
 def test_rules_are_read_before_anything_else(tmp_path: Path) -> None:
     (tmp_path / "rois.json").write_text('{"label": {}}')
     with pytest.raises(FormatError, match="label"):

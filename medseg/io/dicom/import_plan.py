@@ -16,6 +16,8 @@ from medseg.io.dicom.references import Reference, choose_references, find_drawn_
 from medseg.io.dicom.roi_names import RoiRules
 from medseg.io.dicom.series import DicomSeries, DicomTree
 
+_NAMES_SHOWN = 10
+
 
 @dataclass(frozen=True, eq=False)
 class ImportCase:
@@ -81,6 +83,7 @@ def plan_cases(
         DatasetError: the scans are of several modalities and none is chosen, or none is of the chosen one.
     """
     left: list[tuple[Reference, str]] = []
+    nameless: list[Reference] = []
     problems: list[tuple[str, MedsegError]] = []
     wanted: dict[int, list[tuple[DicomSeries, Reference]]] = {}
     for series, reference in pairs:
@@ -90,6 +93,7 @@ def plan_cases(
             elif channel_rules and not fits(channel_rules[0], series):
                 left.append((reference, f"it was drawn on a series ({series.modality}) that is not the first channel"))
             elif not any(choose_references([reference], rules).labels.values()):
+                nameless.append(reference)
                 left.append((reference, f"none of its {len(reference.names)} structures matches a label"))
             else:
                 wanted.setdefault(id(series), []).append((series, reference))
@@ -103,8 +107,10 @@ def plan_cases(
             taken.append((group[0][0], references))
         except DatasetError as error:
             problems += [(str(reference.path), _of_file(error, reference)) for reference in references]
-    if not wanted and not problems and (channel_rules or modality):
-        raise _refuse_none([series for series, _ in pairs], modality, channel_rules)
+    if not wanted and not problems:
+        raise (
+            _refuse_names(nameless) if nameless else _refuse_none([scan for scan, _ in pairs], modality, channel_rules)
+        )
     if not channel_rules:
         _require_one_modality([series for series, _ in taken])
     return name_cases(taken), left, problems
@@ -199,6 +205,15 @@ def number_patients(scans: Sequence[DicomSeries]) -> list[tuple[DicomSeries, str
 
 def _of_file(error: DatasetError, reference: Reference) -> DatasetError:
     return DatasetError(error.reason, code=error.code, file=reference.path, remedy=error.remedy)
+
+
+def _refuse_names(references: Sequence[Reference]) -> DatasetError:
+    names = sorted({name for reference in references for name in reference.names})
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (" ..." if len(names) > _NAMES_SHOWN else "")
+    return DatasetError(
+        f"no structure of {len(references)} references matches a label; they are called {shown}", code="no_masks",
+        remedy="Mend the patterns of --labels; without it, a draft with all names is written",
+    )  # fmt: skip
 
 
 def _refuse_none(drawn_on: Sequence[DicomSeries], modality: str, channel_rules: Sequence[ChannelRule]) -> DatasetError:
