@@ -77,6 +77,21 @@ def note_departures(planes: Sequence[FrameHeader]) -> list[str]:
     return notes
 
 
+def note_lost_slices(planes: Sequence[FrameHeader]) -> list[str]:
+    """What is said where headers count more slices than there are: at an end none leaves a gap.
+
+    Args:
+        planes: of one volume.
+    Returns:
+        a line; none where as many are there, where nothing is stated, or slices state different numbers.
+    """
+    stated = find_common([plane.slice_count for plane in planes])
+    # Some count those of all times of a dynamic scan.
+    if not stated or stated <= len(planes) or stated % len(planes) == 0:
+        return []
+    return [f"its header counts {stated} slices, {len(planes)} are there: slices may be missing at an end"]
+
+
 def _show_padding(plane: FrameHeader) -> str:
     padding = plane.scale.padding
     return "none" if padding is None else f"{padding[0]} to {padding[1]}"

@@ -27,7 +27,7 @@ _POSITION, _ORIENTATION, _FRAME_OF_REFERENCE, _TEMPORAL = 0x00200032, 0x00200037
 _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS = 0x00280002, 0x00280004, 0x00280008, 0x00280010, 0x00280011
 _SPACING, _ALLOCATED, _STORED, _HIGH_BIT, _SIGNED = 0x00280030, 0x00280100, 0x00280101, 0x00280102, 0x00280103
 _PADDING, _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE = 0x00280120, 0x00280121, 0x00281052, 0x00281053, 0x00281054
-_UNITS = 0x00541001
+_UNITS, _SLICE_COUNT = 0x00541001, 0x00540081
 
 WANTED = frozenset(
     (
@@ -36,7 +36,18 @@ WANTED = frozenset(
         *(_INVERSION_TIME, _ECHO_NUMBER, _TRIGGER_TIME, _TILT, _B_VALUE, _SIEMENS_OWNER, _SIEMENS_B_VALUE, _GE_OWNER),
         *(_GE_B_VALUE, _STUDY, _SERIES, _SERIES_NUMBER, _ACQUISITION, _INSTANCE, _POSITION, _ORIENTATION),
         *(_FRAME_OF_REFERENCE, _TEMPORAL, _SAMPLES, _PHOTOMETRIC, _FRAMES, _ROWS, _COLUMNS, _SPACING, _ALLOCATED),
-        *(_STORED, _HIGH_BIT, _SIGNED, _PADDING, _PADDING_LIMIT, _INTERCEPT, _SLOPE, _RESCALE_TYPE, _UNITS),
+        *(
+            _STORED,
+            _HIGH_BIT,
+            _SIGNED,
+            _PADDING,
+            _PADDING_LIMIT,
+            _INTERCEPT,
+            _SLOPE,
+            _RESCALE_TYPE,
+            _UNITS,
+            _SLICE_COUNT,
+        ),
     )
 )
 # CT, MR, PET and their enhanced and converted forms, secondary captures: what has no pixels there was cut off.
@@ -118,6 +129,7 @@ def _parse_header(fields: Fields, series_uid: str, pixels: PixelFormat | None) -
         moment=_read_moment(fields),
         patient=(_digest(fields, _PATIENT), _digest(fields, _NAME), _digest(fields, _BIRTH_DATE)),
         study_date=fields.code(_STUDY_DATE),
+        slice_count=_read_stored(fields, _SLICE_COUNT, False),
     )
 
 

@@ -128,6 +128,7 @@ class FrameHeader:
         patient: digests of the patient's ID, name and date of birth, each empty where the file has none: enough to
             tell two patients, nothing that names one.
         study_date: YYYYMMDD as stated; empty where not.
+        slice_count: how many slices a volume of the series has, as headers of PET state it; None where not stated.
     """
 
     path: Path
@@ -147,6 +148,7 @@ class FrameHeader:
     moment: Moment = field(default_factory=Moment)
     patient: tuple[str, str, str] = field(default=("", "", ""), repr=False)
     study_date: str = field(default="", repr=False)
+    slice_count: int | None = None
 
     @property
     def label(self) -> str:

@@ -11,7 +11,7 @@ from medseg.core.errors import DatasetError, FormatError, GeometryError, MedsegE
 from medseg.core.geometry import Geometry
 from medseg.core.volume import Volume
 from medseg.io.dicom.brightness import check_scales
-from medseg.io.dicom.departures import find_lack, note_departures
+from medseg.io.dicom.departures import find_lack, note_departures, note_lost_slices
 from medseg.io.dicom.evening import even_out, place_evenly, straighten
 from medseg.io.dicom.headers import FrameHeader
 from medseg.io.dicom.kinds import IMAGE
@@ -182,9 +182,9 @@ def note_stack(stack: Stack) -> list[str]:
         stated = first.thickness_mm is not None and first.thickness_mm > 0
         what = "its stated thickness" if stated else "the spacing of its pixels, as no thickness is stated"
         return [f"a single slice: its extent along the normal, {stack.step_mm:.4g} mm, is {what}"]
-    notes = note_departures(stack.planes)
+    notes = [*note_lost_slices(stack.planes), *note_departures(stack.planes)]
     differing = len({(plane.scale.slope, plane.scale.intercept) for plane in stack.planes}) > 1
-    if differing and stack.planes[0].modality == "CT" and not notes:
+    if differing and stack.planes[0].modality == "CT" and not any("Rescale" in note for note in notes):
         notes.append("slope or intercept differs from slice to slice, which is odd for CT: compare their brightness")
     if first.thickness_mm and 0 < first.thickness_mm < NOTED_THINNESS * stack.step_mm:
         notes.append(

@@ -137,6 +137,12 @@ def test_a_file_that_may_have_been_a_slice_leaves_a_note(content: bytes, reason:
     assert any("1 empty or damaged file beside it" in note for note in notes)
 
 
+@pytest.mark.parametrize(("count", "said"), [(8, 0), (6, 0), (9, 1), (16, 0), (None, 0)])
+def test_slices_that_a_header_counts_are_there(count: int | None, said: int, tmp_path: Path) -> None:
+    _, _, notes = read(tmp_path, pile(header=ACTIVITY | {"NumberOfSlices": count}))
+    assert len(notes) == said
+
+
 @pytest.mark.parametrize("index", [0, 7])
 def test_an_end_slice_that_names_another_series_is_said(index: int, tmp_path: Path) -> None:
     write(tmp_path, change(pile(), index, SeriesInstanceUID="1.2.3"))
