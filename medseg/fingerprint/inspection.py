@@ -213,8 +213,11 @@ def _read(case: Case, dataset: Dataset) -> tuple[Volume | None, Segmentation | N
 
 
 def _name_all(dataset: Dataset, title: str) -> Dataset:
+    problems = list(dataset.problems)
+
     def look(case: Case) -> tuple[list[Modality], tuple[int, ...]]:
-        volume, segmentation, _ = _read(case, dataset)
+        volume, segmentation, own = _read(case, dataset)
+        problems.extend(own)
         modalities = [infer_modality(channel) for channel in volume.array] if volume is not None else []
         return modalities, find_values(segmentation.array) if segmentation is not None else ()
 
@@ -222,13 +225,25 @@ def _name_all(dataset: Dataset, title: str) -> Dataset:
     seen, _ = map_cases(look, dataset.cases, lambda case: case.name, title=f"{title}: names")
     channels, notes = dataset.channels, dataset.notes
     if not channels:
-        channels, found = name_channels([modalities for modalities, _ in seen if modalities])
+        readable = [modalities for modalities, _ in seen if modalities]
+        if problems and not readable:
+            raise _refuse_all(problems)
+        channels, found = name_channels(readable)
         notes += found
     labels = dataset.labels
     if labels is None:
         labels, line = name_labels(value for values in _pick_classes(seen) for value in values)
         notes += (line,)
     return replace(dataset, channels=channels, labels=labels, notes=notes)
+
+
+def _refuse_all(problems: Sequence[MedsegError]) -> DatasetError:
+    first = min(problems, key=lambda problem: problem.case or "")
+    others = f" of {len(problems)} problems" if len(problems) > 1 else ""
+    return DatasetError(
+        f"no case can be used; the first{others}: {first.reason}", code="no_case", case=first.case, file=first.file,
+        remedy=first.remedy,
+    )  # fmt: skip
 
 
 def _pick_classes(seen: Sequence[tuple[list[Modality], tuple[int, ...]]]) -> list[tuple[int, ...]]:
