@@ -323,15 +323,12 @@ def measure(masks: str | Path | None, output: str | Path, **options: Any) -> Ste
     return StepResult(outcomes, text, {"output": str(output), "rows": len(rows)})
 
 
-def report(
-    directory: str | Path, *, images: str | Path | None = None, references: str | Path | None = None
-) -> StepResult:
+def report(directory: str | Path, **drawn: str | Path | None) -> StepResult:
     """Write one self-contained page about a folder of results: ``DIR/report.html``.
 
     Args:
         directory: a workspace, or an output folder of ``predict``, ``evaluate`` or ``measure``.
-        images: the scans, for key slices; a workspace knows its own.
-        references: reference masks to draw beside; a workspace knows its own.
+        drawn: ``images``, ``references`` and ``labels`` (``rois.json`` of DICOM references) of ``report_folder``.
     Returns:
         an outcome per case that was drawn.
     Raises:
@@ -339,7 +336,7 @@ def report(
     """
     from medseg.reporting.folders import report_folder
 
-    outcomes, path = report_folder(Path(directory), images=images, references=references)
+    outcomes, path = report_folder(Path(directory), **drawn)
     return StepResult(outcomes, str(path), {"report": str(path)})
 
 

@@ -108,13 +108,14 @@ def report(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A workspace, or a folder of results.")],
     images: Annotated[Path | None, typer.Option(help="The scans, for key slices.")] = None,
     references: Annotated[Path | None, typer.Option(help="Reference masks to draw beside.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="rois.json: which structures of DICOM are which label.")] = None,
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about a folder of results."""
     with catch_errors():
         from medseg import pipeline
 
-        result = pipeline.report(directory, images=images, references=references)
+        result = pipeline.report(directory, images=images, references=references, labels=labels)
     finish(result, json)
 
 

@@ -28,7 +28,11 @@ from medseg.reporting.timelines import read_timelines
 
 
 def report_folder(
-    directory: Path, *, images: str | Path | None = None, references: str | Path | None = None
+    directory: Path,
+    *,
+    images: str | Path | None = None,
+    references: str | Path | None = None,
+    labels: str | Path | None = None,
 ) -> tuple[list[CaseOutcome], Path]:
     """Write ``DIR/report.html`` from what the folder holds.
 
@@ -36,10 +40,12 @@ def report_folder(
         directory: a workspace, or an output folder of ``predict``, ``evaluate`` or ``measure``.
         images: the scans, to draw; a workspace knows its own.
         references: reference masks to draw beside; a workspace knows its own.
+        labels: of DICOM references, a ``rois.json`` that says which structures are which label.
     Returns:
         an outcome per case that was drawn, and the report's path.
     Raises:
-        DatasetError: the folder holds neither tables nor masks.
+        DatasetError: the folder holds neither tables nor masks, or ``labels`` names other labels than its masks have.
+        FormatError: ``labels`` is no such file.
     """
     dataset = _read_workspace(directory)
     masks = _find_masks(directory)
@@ -51,9 +57,9 @@ def report_folder(
             file=directory, remedy="Give an output folder of medseg run, predict, evaluate or measure",
         )  # fmt: skip
     timelines = read_timelines(directory / "longitudinal.json")
-    labels = settle_labels(None, (directory, directory / "predictions"), masks.values())
+    scheme = settle_labels(None, (directory, directory / "predictions"), masks.values())
     content = read_json(directory / "run.json") if (directory / "run.json").is_file() else {}
-    reading = recall_reading(content).with_places(labels, *([images] if images is not None else []))
+    reading = recall_reading(content, labels).with_places(scheme, *([images] if images is not None else []))
     scans = find_images(images, dicom=reading) if images is not None else _cases_of(dataset)
     problems: list[MedsegError] = []
     referred = find_masks(references, problems, dicom=reading) if references is not None else _references_of(dataset)
@@ -65,7 +71,7 @@ def report_folder(
 
     def draw(name: str) -> CaseFigures:
         volume = read_volume(scans[name], channels if scans[name].load is None else ())
-        return _draw(name, volume, masks[name], referred.get(name), labels, lines.get(name, ()), patients)
+        return _draw(name, volume, masks[name], referred.get(name), scheme, lines.get(name, ()), patients)
 
     shown = [name for name in masks if name in scans]
     figures, failures = map_cases(draw, shown, str, title="report")
@@ -76,7 +82,7 @@ def report_folder(
         ReportContent(
             title=f"Segmentation report: {dataset.name if dataset else directory.resolve().name}",
             dataset=dataset.name if dataset else directory.resolve().name,
-            labels=labels,
+            labels=scheme,
             scores=scores,
             measurements=measurements,
             cases=figures,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from medseg.core.errors import DatasetError, show_name
 from medseg.core.labels import LabelScheme
 from medseg.io.dicom.recognition import is_dicom_tree
-from medseg.io.dicom.roi_names import RoiRules, match_labels
+from medseg.io.dicom.roi_names import RoiRules, match_labels, read_roi_rules
 
 if TYPE_CHECKING:
     from medseg.io.dicom.series import DicomSeries, DicomTree
@@ -100,17 +100,22 @@ class DicomReading:
         return {"settings": accepted, "dicom": [account_files(tree, used) | accepted for tree in self.trees.values()]}
 
 
-def recall_reading(run: Mapping[str, Any]) -> DicomReading:
+def recall_reading(run: Mapping[str, Any], labels: str | Path | None = None) -> DicomReading:
     """A reading that accepts of grids what an earlier command accepted, so that scans lie as their masks do.
 
     Args:
         run: the content of its ``run.json``.
+        labels: a ``rois.json`` that says which structures are which label; those that are called as the label where
+            None.
     Returns:
         the reading; one that accepts nothing where the run read no DICOM.
+    Raises:
+        FormatError: ``labels`` is no such file.
     """
     noted = run.get("dicom")
     entry = noted[0] if isinstance(noted, list) and noted and isinstance(noted[0], dict) else {}
     return DicomReading(
+        rules=None if labels is None else read_roi_rules(labels),
         tilt="resample" if entry.get("tilt") == "resample" else "refuse",
         gaps="interpolate" if entry.get("gaps") == "interpolate" else "refuse",
     )

@@ -19,7 +19,7 @@ from medseg.io import find_images, find_masks, read_segmentation, read_volume, w
 from medseg.io.dicom.grouping import find_series
 from medseg.io.dicom.read import read_series
 from medseg.io.dicom.reading import DicomReading
-from medseg.io.dicom.roi_names import RoiRules, is_roi_file
+from medseg.io.dicom.roi_names import RoiRules, is_roi_file, read_roi_rules
 from medseg.io.dicom.rtstruct_write import write_rtstruct
 from medseg.io.dicom.scans import name_case
 from medseg.io.dicom.seg_write import write_seg
@@ -164,6 +164,24 @@ def test_a_tilted_scan_is_straightened_for_contours_as_for_prediction(tmp_path: 
         report = pipeline.report(tmp_path / folder, images=tmp_path / "tree", references=tmp_path / "tree")
         assert [(one.case, one.status) for one in report.outcomes] == [(name, "done")]
     assert "lean by 12.0 degrees" in (tmp_path / "out" / "report.html").read_text("utf-8")
+
+
+def test_the_report_draws_structures_by_rule(tmp_path: Path) -> None:
+    """A reference that calls its structures otherwise than the labels is drawn beside the mask where rules say which."""
+    add_scan(tmp_path / "tree", "1", "20200301")
+    name, rois = name_of(tmp_path / "tree" / "scan"), tmp_path / "rois.json"
+    rois.write_text(json.dumps({"labels": {"tumour": ["gtv*"], "lesser": ["liver"]}}))
+    rules = read_roi_rules(rois)
+    (source,) = find_masks(tmp_path / "tree", dicom=DicomReading(rules=rules)).values()
+    pipeline.measure(tmp_path / "tree", tmp_path / "out", dicom=DicomReading(rules=rules))
+    write_segmentation(tmp_path / "out" / f"{name}.nii.gz", read_segmentation(source, labels=rules.scheme))
+    places = {"images": tmp_path / "tree", "references": tmp_path / "tree"}
+    pages = []
+    for labels in (None, rois):
+        result = pipeline.report(tmp_path / "out", **places, labels=labels)
+        assert (name, "done") in [(one.case, one.status) for one in result.outcomes]
+        pages.append((tmp_path / "out" / "report.html").read_text("utf-8"))
+    assert ["reference (dashed)" in page for page in pages] == [False, True]
 
 
 def test_several_references_of_a_scan_are_refused_or_united(tree: Path, tmp_path: Path) -> None:
