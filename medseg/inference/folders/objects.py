@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from medseg.core.disk import explain_write
 from medseg.core.errors import DatasetError
 from medseg.core.labels import LabelScheme
-from medseg.core.volume import Volume
+from medseg.core.volume import Segmentation, Volume
 from medseg.inference.folders.writing import KEY_PICTURES, MASK_APART, OBJECTS
 from medseg.inference.predictor import Prediction, Predictor
 from medseg.io.dicom.source import DicomSource
@@ -57,7 +57,7 @@ class ObjectOptions:
         """
         if self.contours != "exact" and "rtstruct" not in formats:
             raise _refuse("--contours is about RTSTRUCT, which is not written", "Add rtstruct to --format")
-        about = ("dicom-seg",) if self.seg_type == "fractional" else ("dicom-seg", *_OF_MASKS)
+        about = ("dicom-seg", *(() if self.writes_mask_apart(formats) else _OF_MASKS))
         if self.seg_type != "binary" and not set(about) & set(formats):
             raise _refuse("--seg-type is about DICOM SEG, which is not written", "Add dicom-seg to --format")
         if self.follow is not None and not {"sr", "dicom-seg"} & set(formats):
@@ -70,6 +70,14 @@ class ObjectOptions:
                 f"the labels {', '.join(labels.names)} share voxels, which a label map cannot hold",
                 "Use --seg-type binary",
             )
+
+    def writes_mask_apart(self, formats: Sequence[str]) -> bool:
+        """Whether reports and pictures are about a binary SEG beside the one that is asked for.
+
+        Of probabilities there are no lesions; and that reports may refer to label maps, which are younger than they,
+        is not known to all that check and show them.
+        """
+        return self.seg_type == "fractional" or (self.seg_type == "labelmap" and "sr" in formats)
 
     def describe(self) -> dict[str, str]:
         """What a run's record says of them; nothing of what is as usual."""
@@ -182,20 +190,34 @@ class ObjectWriter:
         self, prediction: Prediction, case: str, source: DicomSource, maker: Maker, shown: Volume | None,
         written: WrittenObjects,
     ) -> WrittenSeg | None:  # fmt: skip
-        fractional = self.options.seg_type == "fractional"
-        if not {*_OF_MASKS, *(() if fractional else ("dicom-seg",))} & set(self.formats):
+        kind, wanted = self.options.seg_type, {"dicom-seg", *_OF_MASKS} & set(self.formats)
+        if not wanted or (kind == "fractional" and wanted == {"dicom-seg"}):
             return None
+        mask, lesions = prediction.segmentation, self._follow(prediction, case, source, shown, written)
+        write = partial(self._write_seg, mask, source, maker, lesions, written)
+        apart = self.options.writes_mask_apart(self.formats)
+        if kind == "labelmap":
+            seg = write(f"{case}{OBJECTS['dicom-seg']}", kind)
+            if not apart:
+                return seg
+        return write(f"{case}{MASK_APART if apart else OBJECTS['dicom-seg']}", "binary")
+
+    def _follow(
+        self, prediction: Prediction, case: str, source: DicomSource, shown: Volume | None, written: WrittenObjects
+    ) -> Sequence[TrackedLesion]:
+        if self.following is None or shown is None:
+            return ()
+        named = self.following.name(case, prediction.segmentation, self.predictor.model.plan.labels, shown, source)
+        written.notes += named.notes
+        return named.lesions
+
+    def _write_seg(
+        self, mask: Segmentation, source: DicomSource, maker: Maker, lesions: Sequence[TrackedLesion],
+        written: WrittenObjects, name: str, kind: Literal["binary", "labelmap"],
+    ) -> WrittenSeg:  # fmt: skip
         from medseg.io.dicom.seg_write import write_seg
 
-        labels, mask = self.predictor.model.plan.labels, prediction.segmentation
-        name = f"{case}{OBJECTS['dicom-seg']}"
-        name = f"{case}{MASK_APART}" if name in written.files else name
-        kind: Literal["binary", "labelmap"] = "labelmap" if self.options.seg_type == "labelmap" else "binary"
-        lesions: Sequence[TrackedLesion] = ()
-        if self.following is not None and shown is not None:
-            named = self.following.name(case, mask, labels, shown, source)
-            lesions = named.lesions
-            written.notes += named.notes
+        labels = self.predictor.model.plan.labels
         apart = "sr" in self.formats or self.following is not None
         seg = write_seg(
             self.output / name, mask, labels, source, kind=kind, lesions=lesions,
