@@ -167,7 +167,7 @@ def test_a_tilted_scan_is_straightened_for_contours_as_for_prediction(tmp_path: 
 
 
 def test_the_report_draws_structures_by_rule(tmp_path: Path) -> None:
-    """A reference that calls its structures otherwise than the labels is drawn beside the mask where rules say which."""
+    """A reference whose structures are called otherwise than the labels is drawn where rules say which is which."""
     add_scan(tmp_path / "tree", "1", "20200301")
     name, rois = name_of(tmp_path / "tree" / "scan"), tmp_path / "rois.json"
     rois.write_text(json.dumps({"labels": {"tumour": ["gtv*"], "lesser": ["liver"]}}))
