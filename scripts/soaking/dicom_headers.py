@@ -9,14 +9,13 @@ time is over: the damaged slice is the first one, an inner one and the last one 
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from _rounds import soak_rounds
 
 from tests.corpus.damage import cut_files, flip_bits, pick_places, silence
 from tests.corpus.dicom_damage import HEADERS, PIXELS, UNKNOWABLE, judge_series, make_series
@@ -42,27 +41,8 @@ def soak_round(folder: Path, seed: int) -> dict[str, tuple[Counter[str], list[st
 
 def main() -> int:
     """Run rounds until the time is over; 1 where a damaged series was read as another one without a word."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    end = time.monotonic() + 60 * arguments.minutes
-    counts: dict[str, Counter[str]] = {}
-    faults, rounds = [], 0
-    with tempfile.TemporaryDirectory(prefix="medseg-soak-") as folder, silence():
-        while rounds == 0 or time.monotonic() < end:
-            seed = arguments.seed + rounds
-            for name, (found, unnoticed) in soak_round(Path(folder), seed).items():
-                counts.setdefault(name, Counter()).update(found)
-                faults += [f"{name}, seed {seed}: {what}" for what in unnoticed]
-            rounds += 1
-    print(f"rounds: {rounds}")
-    for name, found in counts.items():
-        print(
-            f"{name:12s} " + "  ".join(f"{word} {found[word]:6d}" for word in ("refused", "same", "said", "unnoticed"))
-        )
-    print("\n".join(faults))
-    return 1 if faults else 0
+    with silence():
+        return soak_rounds(__doc__, ("refused", "same", "said", "unnoticed"), soak_round)
 
 
 if __name__ == "__main__":

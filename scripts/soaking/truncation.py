@@ -9,16 +9,14 @@ must be none. Ends with 1 where there is one. The first round is always finished
 
 from __future__ import annotations
 
-import argparse
 import sys
-import tempfile
-import time
 from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
+from _rounds import soak_rounds
 
 from medseg.io.read import read_array
 from tests.corpus.damage import cut_files, flip_bits, judge, pick_places, silence
@@ -63,25 +61,7 @@ def soak_round(folder: Path, seed: int) -> dict[str, tuple[Counter[str], list[st
 
 def main() -> int:
     """Run rounds until the time is over; 1 where a damaged file was read as another image."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    end = time.monotonic() + 60 * arguments.minutes
-    counts: dict[str, Counter[str]] = {}
-    faults, rounds = [], 0
-    with tempfile.TemporaryDirectory(prefix="medseg-soak-") as folder:
-        while rounds == 0 or time.monotonic() < end:
-            seed = arguments.seed + rounds
-            for name, (found, changed) in soak_round(Path(folder), seed).items():
-                counts.setdefault(name, Counter()).update(found)
-                faults += [f"{name}, seed {seed}: {what}" for what in changed]
-            rounds += 1
-    print(f"rounds: {rounds}")
-    for name, found in counts.items():
-        print(f"{name:22s} refused {found['refused']:7d}  same {found['same']:6d}  changed {found['changed']:4d}")
-    print("\n".join(faults))
-    return 1 if faults else 0
+    return soak_rounds(__doc__, ("refused", "same", "changed"), soak_round)
 
 
 if __name__ == "__main__":

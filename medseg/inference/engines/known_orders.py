@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from medseg.compute.user_cache import find_cache
 from medseg.core.errors import MedsegError
 from medseg.core.records import Record
 from medseg.inference.engines.summed_conv import Order, Triple
@@ -91,9 +92,7 @@ def write_orders(orders: Mapping[Shapes, Order | None]) -> None:
 
 
 def _find_file() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "medseg" / "orders"
-    return folder / f"{_describe_conditions()}.json"
+    return find_cache("orders") / f"{_describe_conditions()}.json"
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medseg.compute.user_cache import find_cache
 from medseg.core import atomic
 from medseg.core.errors import FormatError, MissingExtraError, ModelError
 from medseg.core.manifest import hash_file
@@ -32,12 +32,6 @@ logger = logging.getLogger(__name__)
 CONVERSION = "medseg-openvino-2"
 # Whose layers are told apart by their names, settings and weights.
 PACKAGES = ("medseg", "monai", "torch")
-
-
-def find_cache() -> Path:
-    """The folder for converted networks in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "medseg" / "openvino"
 
 
 def write_openvino(network: nn.Module, configuration: Configuration, channels: int, path: str | Path) -> None:
@@ -131,7 +125,7 @@ def make_openvino_forward(
     if not _is_of_packages(network):
         return _convert_for_now(network, configuration, channels, precision)
     key = hash_network(network, configuration, channels)
-    path = (cache or find_cache()) / f"{key}.xml"
+    path = (cache or find_cache("openvino")) / f"{key}.xml"
     if not _is_whole(path):
         try:
             _write_to_cache(network, configuration, channels, path)

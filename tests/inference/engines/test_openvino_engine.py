@@ -18,7 +18,7 @@ if (
 
 from medseg.core.errors import ModelError
 from medseg.inference.engines import choose_engine, compare_engines, make_forward, open_openvino, write_openvino
-from medseg.inference.engines.openvino_engine import _is_whole, find_cache, hash_network
+from medseg.inference.engines.openvino_engine import _is_whole, hash_network
 from tests.inference.engines.examples import CHANNELS, KINDS, OUTPUTS, compute_plainly, make_network, make_windows
 
 CPU = torch.device("cpu")
@@ -114,14 +114,6 @@ print(json.dumps([name for name in sys.modules if name.startswith("openvino_tele
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout) == []
-
-
-def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert find_cache() == tmp_path / "medseg" / "openvino"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert find_cache() == tmp_path / ".cache" / "medseg" / "openvino"
 
 
 def test_a_user_s_own_layers_are_converted_each_time(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_data_set_gives_its_own() -> None:
         ({"liver": {"region": "Liver"}}, r"has \['region'\], expected type"),
         ({"liver": {"type": "NoSuchThing"}}, "no code is called NoSuchThing in SCT"),
         ({"liver": {"type": "__class__"}}, "no code is called"),
-        ({"liver": {"type": "XXX:Liver"}}, "no code is called Liver in XXX"),
+        ({"liver": {"type": "NONE:Liver"}}, "no code is called Liver in NONE"),
         ({"liver": {"type": {"value": "1" * 17, "scheme": "S", "meaning": "m"}}}, "the value of a code"),
         ({"liver": {"type": {"value": "1", "scheme": "S", "meaning": "a\\b"}}}, "the meaning of a code"),
         ({"liver": {"type": {"value": "1", "scheme": "S", "meaning": " "}}}, "the meaning of a code"),
